@@ -1,0 +1,55 @@
+package iidclient
+
+import "unicode/utf8"
+
+const hexDigits = "0123456789abcdef"
+
+// encodeBatch writes the body of batchAdd and batchRemove in the key order of the
+// Admin SDKs. The slice is fresh and is never written again: the transport may
+// still be reading a body after a call has returned (net/http.RoundTripper), so
+// that bodies cannot be pooled.
+func encodeBatch(topic string, tokens []string) []byte {
+	size := len(`{"to":"/topics/","registration_tokens":[]}`) + len(topic)
+	for _, token := range tokens {
+		size += len(token) + len(`"",`)
+	}
+	b := make([]byte, 0, size)
+	b = append(b, `{"to":"`+topicPrefix...)
+	b = append(b, topic...)
+	b = append(b, `","registration_tokens":[`...)
+	for i, token := range tokens {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, token)
+	}
+	return append(b, `]}`...)
+}
+
+// appendString writes s, which is valid UTF-8, as a JSON string (RFC 8259,
+// section 7). Unlike encoding/json it leaves '<', '>' and '&' alone.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(b, s[start:i]...)
+		if c < ' ' {
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		} else {
+			b = append(b, '\\', c)
+		}
+		start = i + 1
+	}
+	b = append(b, s[start:]...)
+	return append(b, '"')
+}
+
+// sendable tells whether a token reaches the service as it is. JSON has no form
+// for bytes that are not UTF-8: an encoder would send another token.
+func sendable(token string) bool {
+	return token != "" && utf8.ValidString(token)
+}

@@ -1,0 +1,41 @@
+package iidclient
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestEncodeBatchKeepsTheShapeOfTheSDKs(t *testing.T) {
+	got := string(encodeBatch("news", []string{"a:b", `q"\` + "\n", "<é>"}))
+	want := `{"to":"/topics/news","registration_tokens":["a:b","q\"\\\u000a","<é>"]}`
+	if got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestEncodeBatchSaysEveryTokenAsItIs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tokens := rapid.SliceOfN(rapid.String().Filter(sendable), 1, 20).Draw(t, "tokens")
+		var got struct {
+			To     string   `json:"to"`
+			Tokens []string `json:"registration_tokens"`
+		}
+		if err := json.Unmarshal(encodeBatch("a~b%c", tokens), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.To != "/topics/a~b%c" || !slices.Equal(got.Tokens, tokens) {
+			t.Fatalf("got %q, want %q", got, tokens)
+		}
+	})
+}
+
+func BenchmarkEncodeBatch(b *testing.B) {
+	tokens := testTokens(MaxBatch)
+	b.ReportAllocs()
+	for b.Loop() {
+		encodeBatch("news", tokens)
+	}
+}

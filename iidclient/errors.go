@@ -1,0 +1,120 @@
+package iidclient
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// ArgumentError is a call that was refused before it was made: nothing was sent.
+type ArgumentError struct {
+	Name    string // "topic", "token" or "tokens"
+	Problem string // what is wrong and what is allowed; holds no token
+}
+
+func (e *ArgumentError) Error() string { return e.Name + ": " + e.Problem }
+
+// BodyKind is the shape of the body of a refused call. The service answers with
+// a string, its web part with an object, the front end before it with a page.
+type BodyKind int
+
+const (
+	BodyEmpty  BodyKind = iota
+	BodyString          // {"error":"CODE or text"}
+	BodyObject          // {"error":{"code":…,"message":…,"status":…}}
+	BodyHTML
+	BodyText
+)
+
+// StatusError is a complete reply with a status other than 200. On a batch call
+// it is a verdict on the call, never on a token.
+type StatusError struct {
+	Status int
+	Body   BodyKind
+	// Code is the service's own word: the string of a BodyString, the status
+	// (else the message) of a BodyObject, the text of a BodyText, and empty
+	// for the rest. It is at most 200 bytes long, without control characters,
+	// and anything in it as long as a token is shortened.
+	Code string
+	// RetryAfter is what the service asked for, zero for nothing. It is not
+	// capped: ten years come out as ten years.
+	RetryAfter time.Duration
+	// Refreshed is set on a 401 after which a new access token is worth one more
+	// call: the refused one was thrown away. A 401 without it is final.
+	Refreshed bool
+}
+
+func (e *StatusError) Error() string {
+	text := fmt.Sprintf("HTTP %d %s", e.Status, http.StatusText(e.Status))
+	switch {
+	case e.Code != "":
+		text += ": " + e.Code
+	case e.Body == BodyHTML:
+		text += ", with a web page instead of JSON"
+	}
+	if e.RetryAfter > 0 {
+		text += fmt.Sprintf(", retry after %s", e.RetryAfter)
+	}
+	return text + statusAdvice(e)
+}
+
+func statusAdvice(e *StatusError) string {
+	switch {
+	case e.Status >= 300 && e.Status < 400:
+		return "; redirects are not followed, check the endpoint"
+	case e.Status == http.StatusUnauthorized && !e.Refreshed:
+		return "; the credential is not accepted, use a service account of the app's project"
+	case e.Status == http.StatusForbidden:
+		return "; the credential has no rights here, check its project and roles"
+	case e.Status == http.StatusNotFound:
+		return "; check the endpoint, or the token of a single-token call"
+	}
+	return ""
+}
+
+// ReplyError is a reply with status 200 that is not complete and well-formed: a
+// short or long list, an unknown shape, trailing data, a web page, too many
+// bytes. Nothing may be concluded from it about any token.
+type ReplyError struct {
+	Reason string
+}
+
+func (e *ReplyError) Error() string {
+	return "HTTP 200 with a reply that cannot be trusted: " + e.Reason
+}
+
+// TransportError is a call without a complete reply: a timeout, a reset, a body
+// cut short, a cancelled context. The service may or may not have done its work;
+// repeating the call is safe, since subscriptions are a set.
+//
+// Err is the cause and satisfies [errors.Is] for [context.Canceled] and
+// [context.DeadlineExceeded]. It never holds the path of the request.
+type TransportError struct {
+	Err error
+}
+
+func (e *TransportError) Error() string { return "no complete reply: " + cleanText(e.Err.Error()) }
+
+// Unwrap returns the cause.
+func (e *TransportError) Unwrap() error { return e.Err }
+
+// CredentialError is a credential that cannot be loaded, or that gave no access
+// token. The call it was for was not made.
+type CredentialError struct {
+	// Final is set when trying again cannot help: an unreadable file or key, or
+	// a token endpoint that answered 3xx or 4xx (408 and 429 apart). Without it
+	// the token endpoint was out of reach or in trouble.
+	Final bool
+	// Status is the token endpoint's HTTP status, zero without an answer.
+	Status int
+	// Reason says what is wrong, where, and what to do; it holds no secret.
+	Reason string
+	// Err is a cause that callers may test for, such as [context.Canceled] or
+	// [io/fs.ErrNotExist]; nil for the rest.
+	Err error
+}
+
+func (e *CredentialError) Error() string { return "credential: " + e.Reason }
+
+// Unwrap returns the cause, nil if there is none.
+func (e *CredentialError) Unwrap() error { return e.Err }

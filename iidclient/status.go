@@ -1,0 +1,62 @@
+package iidclient
+
+import (
+	"bytes"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"time"
+)
+
+// newStatusError reads the body of a refused call: a string, an object, a page or
+// text, in this order.
+func newStatusError(res *http.Response, body []byte, now time.Time) *StatusError {
+	e := &StatusError{
+		Status:     res.StatusCode,
+		RetryAfter: parseRetryAfter(res.Header.Get("Retry-After"), now),
+	}
+	e.Body, e.Code = errorBody(res.Header, body)
+	return e
+}
+
+func errorBody(h http.Header, body []byte) (BodyKind, string) {
+	body = bytes.TrimSpace(body)
+	switch {
+	case len(body) == 0:
+		return BodyEmpty, ""
+	case isHTML(h) || body[0] == '<':
+		return BodyHTML, ""
+	}
+	var reply struct {
+		Error json.RawMessage `json:"error"`
+	}
+	if json.Unmarshal(body, &reply) == nil {
+		if kind, word, ok := errorField(reply.Error); ok {
+			return kind, cleanText(word)
+		}
+	}
+	return BodyText, cleanText(string(body))
+}
+
+func errorField(raw json.RawMessage) (BodyKind, string, bool) {
+	var word string
+	if len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, &word) == nil {
+		return BodyString, word, true
+	}
+	var object struct {
+		Status  string `json:"status"`
+		Message string `json:"message"`
+	}
+	if len(raw) > 0 && raw[0] == '{' && json.Unmarshal(raw, &object) == nil {
+		if object.Status == "" {
+			return BodyObject, object.Message, true
+		}
+		return BodyObject, object.Status, true
+	}
+	return BodyEmpty, "", false
+}
+
+func isHTML(h http.Header) bool {
+	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	return kind == "text/html" || kind == "application/xhtml+xml"
+}
