@@ -1,0 +1,70 @@
+/*
+Package iidtest is a stand-in for Google's Instance ID service: it keeps state,
+is as strict as the real one, and breaks on request. It is for tests, for the
+demo and for rehearsals, and shares no code with the client that it tests.
+
+# Five minutes
+
+	service, err := iidtest.Start(iidtest.Config{AnyBearer: true})
+	...
+	defer service.Close()
+
+	// point the client at service.URL, subscribe some tokens, then:
+	service.Count("news")       // how many are subscribed
+	service.Subscribers("news") // who
+
+[Token] makes tokens to subscribe. Without AnyBearer a client has to log in
+first, with the service account file of [Server.CredentialsJSON]; the access
+tokens it gets live for Config.TokenLife.
+
+# Tokens that fail
+
+Config.Fates decides what the service knows of each token: [Dead], [Invalid],
+[OtherProject], [Transient] and so on. It is a pure function of the token, so
+that the test can ask it what the result must be. [Mix] deals fates in shares.
+Tokens that are empty, contain spaces or control characters or are longer than
+MaxTokenBytes are invalid whatever Fates says.
+
+# Calls that fail
+
+A [Fault] is one way for a call to go wrong, a [Plan] says when it does:
+
+	service.SetFaults(
+		iidtest.Plan{Fault: iidtest.Refusal{Status: 503}.Fault(), Share: 0.02},
+		iidtest.Plan{Fault: iidtest.AppliedThenReset(), Every: 10},
+	)
+
+or the same in text, by [ParseFault]: "503=2%" and "applied-reset=every:10".
+Afterwards [Server.FaultCounts] tells what struck. [Quota] and [Latency] are
+the two that a healthy service has as well.
+
+# What happened
+
+[Server.Calls] is the log of calls, [Server.PeakOps] the busiest window in it,
+[Server.Subscriptions] the topics of a token. Over HTTP, without authorization,
+below /emulator/v1/:
+
+	GET  topics                    every topic with its count
+	GET  topics/TOPIC              count and tokens (?tokens=false: count only)
+	GET  tokens/TOKEN              topics with add dates
+	GET  calls?last=N              the call log
+	GET  stats?window=1s           calls in the log, ops, faults struck, peak
+	PUT  faults                    plans in text form, one a line
+	GET  credentials               a service account file for this URL
+	POST reset                     forget everything but credentials and plans
+
+# Where a call goes
+
+A call is read and routed (receive.go, the table in routes.go, batch.go,
+relation.go), a fault may take it (plan.go, fault*.go), it is admitted (auth.go),
+waits (latency.go), meets the fates and the quota (batch.go), and changes the
+state (state.go, devices.go). A new endpoint is a line in the table and a file.
+
+# What it does not promise
+
+It follows the server reference (developers.google.com/instance-id/reference/server)
+and what was observed of the service; where nobody knows (a batch that is empty or too
+large, a token twice in one batch, the unit of the quota), it does the strict thing. It does not know batchImport, info, web
+push or the successor API yet, compresses nothing, and speaks no TLS.
+*/
+package iidtest

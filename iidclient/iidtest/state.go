@@ -1,0 +1,118 @@
+package iidtest
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// operation is what a call does to a subscription.
+type operation int
+
+const (
+	add operation = iota
+	remove
+)
+
+// change is one operation on one topic, on a day.
+type change struct {
+	op    operation
+	topic string
+	day   int32
+}
+
+// state is what the service knows, apart from how it is asked: which tokens
+// there are, who is subscribed to what since when, and how often each was
+// tried. A batch is applied under one lock, so that readers see all of it or
+// nothing.
+type state struct {
+	mu      sync.Mutex
+	cap     int
+	devices devices
+	topics  topics
+}
+
+func newState(topicCap int) *state {
+	s := &state{cap: topicCap}
+	s.reset()
+	return s
+}
+
+func (s *state) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.devices = devices{index: map[uint64]uint32{}}
+	s.topics = topics{numbers: map[string]uint32{}}
+}
+
+// identify returns the devices of tokens, making those that are new, and nil
+// for tokens that can be none. It keeps no reference to tokens.
+func (s *state) identify(tokens [][]byte) []*device {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*device, len(tokens))
+	for i, token := range tokens {
+		if wellFormed(token) {
+			list[i] = s.devices.findOrAdd(token)
+		}
+	}
+	return list
+}
+
+// apply carries out c for each device whose fate allows it, and returns one
+// code per device, "" for success.
+func (s *state) apply(c change, list []*device, fates []Fate) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := subscription{topic: s.topics.number(c.topic), day: c.day}
+	codes := make([]string, len(list))
+	for i, d := range list {
+		codes[i] = s.applyOne(c.op, sub, d, fates[i])
+	}
+	return codes
+}
+
+func (s *state) applyOne(op operation, sub subscription, d *device, fate Fate) string {
+	if code := fate.verdict(op, d); code != "" {
+		return code
+	}
+	at := d.find(sub.topic)
+	switch {
+	case op == add && at < 0:
+		return s.add(sub, d)
+	case op == remove && at >= 0:
+		d.subscriptions = slices.Delete(d.subscriptions, at, at+1)
+		s.topics.members[sub.topic]--
+	}
+	return ""
+}
+
+func (s *state) add(sub subscription, d *device) string {
+	if len(d.subscriptions) >= s.cap {
+		return CodeTooManyTopics
+	}
+	d.subscriptions = append(d.subscriptions, sub)
+	s.topics.members[sub.topic]++
+	return ""
+}
+
+// verdict is the code that the fate has for this try, which it counts.
+func (f Fate) verdict(op operation, d *device) string {
+	switch {
+	case f.Code == CodeTooManyTopics && op == remove:
+		return ""
+	case f.Tries == 0 || f.Code == "":
+		return f.Code
+	case d.tries >= f.Tries:
+		return ""
+	}
+	d.tries++
+	return f.Code
+}
+
+// dayOf is the number of whole days from 1970 to t, in UTC.
+func dayOf(t time.Time) int32 { return int32(t.Unix() / 86400) }
+
+func dateOf(day int32) string {
+	return time.Unix(int64(day)*86400, 0).UTC().Format(time.DateOnly)
+}
