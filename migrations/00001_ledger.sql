@@ -1,0 +1,68 @@
+-- +goose Up
+
+create table bulksub.jobs (
+	id          bigint generated always as identity primary key,
+	name        text        not null unique check (name <> ''),
+	series      text        check (series <> ''), -- the made name without its number; null: the user named the job
+	asked       jsonb       not null,
+	planned     boolean     not null default false, -- every segment has been cut
+	state       text        not null default 'open' check (state in ('open', 'done')),
+	created_at  timestamptz not null default clock_timestamp(),
+	finished_at timestamptz
+);
+create index jobs_series on bulksub.jobs (series, id);
+
+create table bulksub.segments (
+	job_id    bigint  not null references bulksub.jobs on delete cascade,
+	number    integer not null check (number > 0),
+	bounds    text    not null,
+	done      boolean not null default false,
+	owner     text    check (owner <> ''), -- random for each process; null: nobody
+	process   text,                        -- where the owner runs, for those who can see whether it still does
+	fence     bigint  not null default 0,  -- counts the owners; only the last one's writes are taken
+	lease_end timestamptz,
+	counts    jsonb,                       -- results by status, once done
+	primary key (job_id, number)
+);
+create index segments_open on bulksub.segments (job_id, number) where not done;
+
+create table bulksub.rows (
+	job_id             bigint      not null,
+	segment            integer     not null,
+	row_key            text        collate "C" not null,
+	token              text        not null,
+	topic              text        not null,
+	status             text        not null,
+	code               text,
+	attempts           smallint    not null,
+	registration_token text,
+	detail             jsonb,
+	recorded_at        timestamptz not null default clock_timestamp(),
+	primary key (job_id, segment, row_key)
+);
+
+-- The contract for those who query: how the rows are stored may change.
+create view bulksub.results as
+select j.name as job, r.segment, r.row_key, r.token, r.topic, r.status, r.code, r.attempts,
+	r.registration_token, r.detail, r.recorded_at
+from bulksub.rows r join bulksub.jobs j on j.id = r.job_id;
+
+create table bulksub.pruned (
+	id          bigint      generated always as identity primary key,
+	job_id      bigint      not null references bulksub.jobs on delete restrict,
+	"table"     text        not null,
+	row_key     text        not null,
+	token       text        not null,
+	mode        text        not null check (mode in ('delete', 'mark')),
+	"row"       jsonb       not null, -- the whole row as it was
+	pruned_at   timestamptz not null default clock_timestamp(),
+	restored_at timestamptz
+);
+create index pruned_job on bulksub.pruned (job_id, id) where restored_at is null;
+
+create table bulksub.tokens (
+	id        bigint      generated always as identity primary key,
+	token     text        not null unique,
+	added_at  timestamptz not null default clock_timestamp(),
+	pruned_at timestamptz
+);
