@@ -1,0 +1,56 @@
+package pipeline
+
+import "fmt"
+
+// brakeReplies is how many replies the error brake wants to see before it
+// judges, and so the most calls in flight until it has.
+const brakeReplies = 3
+
+// RejectedError is the error brake: so many tokens were invalid or denied that
+// the credential, not the tokens, is likely at fault.
+type RejectedError struct {
+	Rejected, Judged int64
+	Limit            float64 // the share of rejected tokens that is allowed
+}
+
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("%d of the first %d tokens were rejected as invalid or denied, more than %.0f %%: "+
+		"the credential most likely belongs to another project than the tokens; "+
+		"none of them has a result; mend it and run the job again, or allow a larger share",
+		e.Rejected, e.Judged, 100*e.Limit)
+}
+
+// brake counts verdicts.
+type brake struct {
+	limit            float64
+	replies          int
+	judged, rejected int64
+}
+
+func (b *brake) saw(outcomes []Outcome) {
+	b.replies++
+	for i := range outcomes {
+		if outcomes[i].Again {
+			continue
+		}
+		b.judged++
+		if outcomes[i].Status.Rejected() {
+			b.rejected++
+		}
+	}
+}
+
+func (b *brake) warm() bool { return b.replies >= brakeReplies }
+
+func (b *brake) over() bool { return float64(b.rejected) > b.limit*float64(b.judged) }
+
+// doubts reports whether a rejected token may yet turn out to be the
+// credential's fault.
+func (b *brake) doubts() bool { return !b.warm() || b.over() }
+
+func (b *brake) tripped() error {
+	if !b.warm() || !b.over() {
+		return nil
+	}
+	return &RejectedError{Rejected: b.rejected, Judged: b.judged, Limit: b.limit}
+}

@@ -1,0 +1,41 @@
+// Package pipeline carries rows from a [Source] through batches, a rate-limited
+// pool of workers and a [Service] to a [Sink]: one result for every row.
+//
+//	Source ──rows──▶ batcher ──batches──▶ workers ──replies──▶ Sink
+//	                    ▲                    │
+//	                    └── retry, next action ──┘
+//
+// It knows neither SQL nor HTTP nor flags. [Run] is the only way in: one loop
+// owns every row between its reading and its recording, and the goroutines
+// around it (one reader, one recorder, the workers) only do the waiting.
+//
+// # The way of a row
+//
+// The reader claims a [Segment] from the sink, streams its rows from the source
+// and leaves out those that have a result. A row's first [Action] is its group:
+// the batcher keeps one open batch per action and hands it on when it is full,
+// when nothing more can come, or when the window of rows in hand is full. A
+// worker waits for the [Limiter], makes one call, and gives the reply back to
+// the loop. A row that may be asked again, or that has another action to do,
+// goes back to the batcher and is packed with others. A row that is finished
+// goes to the sink, and when the last row of a segment is recorded the segment
+// is finished too.
+//
+// # What is promised
+//
+//   - A row is finished if and only if its result is recorded (P1); a run that
+//     dies is continued by running again (P2): the sink's memory is the only
+//     checkpoint.
+//   - A result is made only from a complete reply of the service that accounts
+//     for every token of the call (P3). Whole-call failures repeat the batch,
+//     split it, or leave its rows without a result; they never judge a token.
+//     The one exception is a batch of one that is [Refused]: it is [Invalid].
+//   - No one-second window carries more token operations than the rate plus one
+//     batch, retries included (P5).
+//   - Memory is bounded by Options.Window, whatever the input (P6).
+//   - Nothing is sent for a segment whose [Lease] is not held (P9).
+//   - A code that nobody knows is kept word for word (P11).
+//
+// The order of results is not promised. Two actions of one row never run at the
+// same time.
+package pipeline

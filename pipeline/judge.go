@@ -1,0 +1,181 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// handle sees to what a worker brought back.
+func (r *run) handle(rep reply) {
+	switch {
+	case rep.sent.IsZero():
+		r.unsent(rep.batch)
+	case rep.err != nil:
+		r.failed(rep)
+	default:
+		r.judge(rep)
+	}
+}
+
+// unsent takes back a batch whose leases are not held. Rows of a segment that is
+// lost are somebody else's now; the others wait for their lease to be renewed.
+func (r *run) unsent(b *batch) {
+	var kept []*item
+	for _, p := range b.places {
+		if p.item.claim.Lease.Lost() {
+			r.drop(p.item)
+		} else {
+			kept = append(kept, p.item)
+		}
+	}
+	r.waiting.add(delayed{due: time.Now().Add(heldPoll), items: kept})
+}
+
+// failed sees to a call that brought no verdicts.
+func (r *run) failed(rep reply) {
+	now, b, kind := time.Now(), rep.batch, kindOf(rep.err)
+	after := retryAfter(rep.err)
+	r.outage.failed(now, kind, r.opts.Concurrency, chance())
+	r.lastFail = rep.err
+	switch kind {
+	case Fatal:
+		r.end(rep.err)
+	case Refused:
+		r.bisect(b, rep.err)
+	case Throttled:
+		r.limiter.Throttled(rep.sent, after, chance())
+		r.repeat(b, max(backoff(1, chance()), respect(after, chance())))
+	case Unavailable:
+		if b.failures++; b.failures == 1 {
+			b.failing = now
+		}
+		if b.failures >= r.opts.Attempts && r.outage.last.After(b.failing) {
+			r.divide(b)
+			break
+		}
+		r.repeat(b, max(backoff(b.failures, chance()), respect(after, chance())))
+	}
+	if kind != Fatal && r.outage.hopeless(now, b, r.opts.Attempts) {
+		r.end(&UnavailableError{Err: rep.err})
+	}
+}
+
+func (r *run) repeat(b *batch, wait time.Duration) {
+	r.opts.Meter.retries.Add(int64(len(b.places)))
+	r.waiting.add(delayed{due: time.Now().Add(wait), batch: b})
+}
+
+// bisect looks for the token for which the service refuses the batch. Alone, the
+// token is at fault.
+func (r *run) bisect(b *batch, err error) {
+	if len(b.tokens) > 1 {
+		r.divide(b)
+		return
+	}
+	r.weigh(b, []Outcome{{Status: Invalid, Code: codeOf(err)}})
+}
+
+// divide sends the halves of a batch that fails while others do not. A token
+// that still fails alone is left without a result, for nothing judged it.
+func (r *run) divide(b *batch) {
+	if len(b.tokens) > 1 {
+		halves := b.halves()
+		r.opts.Meter.retries.Add(int64(len(b.places)))
+		r.batcher.first(halves[0], halves[1])
+		return
+	}
+	for _, p := range b.places {
+		r.drop(p.item)
+	}
+	r.givenUp += len(b.places)
+}
+
+// exhaustedShare is the share of a reply's tokens turned away for quota at which
+// the whole pipeline slows down.
+const exhaustedShare = 0.1
+
+// judge takes a complete reply.
+func (r *run) judge(rep reply) {
+	r.outage.succeeded(time.Now())
+	exhausted := 0
+	for i := range rep.outcomes {
+		if rep.outcomes[i].Exhausted {
+			exhausted++
+		}
+	}
+	if float64(exhausted) >= exhaustedShare*float64(len(rep.outcomes)) && exhausted > 0 {
+		r.limiter.Throttled(rep.sent, 0, chance())
+	} else {
+		r.limiter.Calm()
+	}
+	r.weigh(rep.batch, rep.outcomes)
+}
+
+// weigh shows the verdicts to the error brake before they become results.
+func (r *run) weigh(b *batch, outcomes []Outcome) {
+	r.brake.saw(outcomes)
+	if err := r.brake.tripped(); err != nil {
+		r.end(err)
+	}
+	r.spread(b, outcomes)
+}
+
+// spread gives each row of a batch its token's outcome.
+func (r *run) spread(b *batch, outcomes []Outcome) {
+	var again []*item
+	tries := 0
+	for _, p := range b.places {
+		it, o := p.item, &outcomes[p.at]
+		it.attempts++
+		switch {
+		case o.Again && it.attempts < r.opts.Attempts:
+			again = append(again, it)
+			tries = max(tries, it.attempts)
+		case o.Status == OK && it.step+1 < len(it.Actions):
+			r.advance(it, o)
+		default:
+			r.conclude(it, o)
+		}
+	}
+	if len(again) > 0 {
+		r.opts.Meter.retries.Add(int64(len(again)))
+		r.waiting.add(delayed{due: time.Now().Add(backoff(tries, chance())), items: again})
+	}
+}
+
+// advance sends a row on to its next action.
+func (r *run) advance(it *item, o *Outcome) {
+	if o.RegistrationToken != "" {
+		it.subject = o.RegistrationToken
+	}
+	it.step++
+	r.batcher.add(it)
+}
+
+// conclude makes the row's result.
+func (r *run) conclude(it *item, o *Outcome) {
+	if r.broken {
+		return
+	}
+	to := &r.pending
+	if o.Status.Rejected() && r.brake.doubts() {
+		to = &r.suspect
+	}
+	to.add(it, Result{
+		Claim:             it.claim.Claim,
+		Key:               it.Key,
+		Token:             it.Token,
+		Topic:             it.action().Topic,
+		Status:            o.Status,
+		Code:              o.Code,
+		Attempts:          it.attempts,
+		RegistrationToken: o.RegistrationToken,
+		Detail:            o.Detail,
+	})
+}
+
+// flawed makes the result of a row that is not worth a call.
+func (r *run) flawed(it *item) {
+	reason, _ := json.Marshal(map[string]string{"reason": it.Flaw})
+	r.conclude(it, &Outcome{Status: Malformed, Detail: string(reason)})
+}

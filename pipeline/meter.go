@@ -1,0 +1,104 @@
+package pipeline
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Meter counts what a run does, for a progress display, a summary and
+// Prometheus. It is safe for concurrent use; one meter serves one run.
+type Meter struct {
+	read     atomic.Int64
+	recorded map[Status]*atomic.Int64
+	requests atomic.Int64
+	retries  atomic.Int64
+	inFlight atomic.Int64
+	limiter  atomic.Pointer[Limiter]
+
+	calls       *prometheus.CounterVec
+	callSeconds *prometheus.HistogramVec
+	waitSeconds prometheus.Histogram
+}
+
+// NewMeter returns a meter that stands at zero.
+func NewMeter() *Meter {
+	m := &Meter{
+		recorded: make(map[Status]*atomic.Int64, len(Statuses)),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bulksub_calls_total", Help: "Calls to the service, by what they were for and how they ended.",
+		}, []string{"op", "outcome"}),
+		callSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "bulksub_call_seconds", Help: "Seconds from sending a call to the last byte of its reply.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"op"}),
+		waitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "bulksub_limiter_wait_seconds", Help: "Seconds that a batch waited for the rate limit.",
+			Buckets: []float64{.001, .01, .1, .5, 1, 5, 10, 60, 300},
+		}),
+	}
+	for _, s := range Statuses {
+		m.recorded[s] = new(atomic.Int64)
+	}
+	return m
+}
+
+// Progress is a meter's reading.
+type Progress struct {
+	Read     int64   // rows that came in and had no result
+	Recorded Counts  // rows whose result this run has recorded
+	Requests int64   // calls made
+	Retries  int64   // rows sent again
+	InFlight int64   // tokens in calls under way
+	Rate     float64 // token operations per second that are granted now; +Inf: no ceiling
+}
+
+// Progress reads the meter.
+func (m *Meter) Progress() Progress {
+	p := Progress{
+		Read:     m.read.Load(),
+		Recorded: make(Counts, len(Statuses)),
+		Requests: m.requests.Load(),
+		Retries:  m.retries.Load(),
+		InFlight: m.inFlight.Load(),
+	}
+	for s, n := range m.recorded {
+		if n := n.Load(); n > 0 {
+			p.Recorded[s] = n
+		}
+	}
+	if l := m.limiter.Load(); l != nil {
+		p.Rate = l.Rate()
+	}
+	return p
+}
+
+func (m *Meter) waited(d time.Duration) { m.waitSeconds.Observe(d.Seconds()) }
+
+func (m *Meter) sending(tokens int) {
+	m.requests.Add(1)
+	m.inFlight.Add(int64(tokens))
+}
+
+func (m *Meter) answered(op Op, tokens int, took time.Duration, err error) {
+	m.inFlight.Add(-int64(tokens))
+	m.callSeconds.WithLabelValues(string(op)).Observe(took.Seconds())
+	m.calls.WithLabelValues(string(op), outcomeLabel(err)).Inc()
+}
+
+func outcomeLabel(err error) string {
+	if err == nil {
+		return "judged"
+	}
+	switch kindOf(err) {
+	case Unavailable:
+		return "unavailable"
+	case Throttled:
+		return "throttled"
+	case Refused:
+		return "refused"
+	default:
+		return "fatal"
+	}
+}

@@ -1,0 +1,90 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	chunkRows = 512
+	// heldPoll is how often a process that has nothing left to claim looks
+	// whether another has died.
+	heldPoll = time.Second
+)
+
+// claim is a segment on its way through this run. The loop owns it once its
+// first chunk has arrived.
+type claim struct {
+	*Claim
+	open   int  // rows between reading and recording
+	read   bool // all rows have arrived
+	gaveUp bool // some row was left without a result
+}
+
+// settled reports whether every row of the segment has a result.
+func (c *claim) settled() bool { return c.read && c.open == 0 && !c.gaveUp && !c.Lease.Lost() }
+
+// chunk is what the reader brings at a time.
+type chunk struct {
+	claim *claim
+	items []item
+	last  bool // the segment ends here
+	idle  bool // there is nothing to read until another process gives up a segment
+	err   error
+}
+
+// read brings segment after segment until none is left or ctx ends.
+func (r *run) read(ctx context.Context) error {
+	defer close(r.chunks)
+	for ctx.Err() == nil {
+		taken, err := r.job.Sink.Claim(ctx, r.job.Source.Next)
+		switch {
+		case errors.Is(err, ErrNothingLeft):
+			return nil
+		case errors.Is(err, ErrHeldElsewhere):
+			r.bring(ctx, chunk{idle: true})
+			sleep(ctx, heldPoll)
+		case err != nil:
+			r.bring(ctx, chunk{err: err})
+			return nil
+		default:
+			r.readSegment(ctx, &claim{Claim: taken})
+		}
+	}
+	return nil
+}
+
+func (r *run) readSegment(ctx context.Context, c *claim) {
+	items := make([]item, 0, chunkRows)
+	for row, err := range r.job.Source.Rows(ctx, c.Segment) {
+		if err != nil {
+			r.bring(ctx, chunk{claim: c, items: items, err: err})
+			return
+		}
+		if c.Recorded != nil && c.Recorded(row.Key) {
+			continue
+		}
+		if row.Flaw == "" {
+			row.Flaw = TokenFlaw(row.Token)
+		}
+		items = append(items, item{Row: row, claim: c, subject: row.Token})
+		if len(items) == chunkRows {
+			if !r.bring(ctx, chunk{claim: c, items: items}) || c.Lease.Lost() {
+				return
+			}
+			items = make([]item, 0, chunkRows)
+		}
+	}
+	r.bring(ctx, chunk{claim: c, items: items, last: true})
+}
+
+// bring hands a chunk to the loop, waiting while the window is full.
+func (r *run) bring(ctx context.Context, c chunk) bool {
+	select {
+	case r.chunks <- c:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,57 @@
+package pipeline
+
+// Status is what became of a row. The set is closed.
+type Status string
+
+// The statuses. Only NotFound makes a row a candidate for pruning; only Failed
+// is tried again by the next run of the same job.
+const (
+	OK            Status = "ok"
+	NotFound      Status = "not_found"
+	Invalid       Status = "invalid"
+	TooManyTopics Status = "too_many_topics"
+	Denied        Status = "denied"
+	Failed        Status = "failed"
+	Malformed     Status = "malformed"
+)
+
+// Statuses lists every status, in the order in which summaries show them.
+var Statuses = []Status{OK, NotFound, Invalid, TooManyTopics, Denied, Failed, Malformed}
+
+// Rejected reports whether the service refused the token for what it is or for
+// who asks: what a credential of another project looks like.
+func (s Status) Rejected() bool { return s == Invalid || s == Denied }
+
+// Result is the record of one finished row.
+type Result struct {
+	Claim  *Claim // under which the row was read
+	Key    string // the row's key
+	Token  string // the row's own token, as it was read
+	Topic  string // the topic of the action that decided
+	Status Status
+	Code   string // the service's own word; empty when it had none
+	// Attempts counts the replies that judged the row.
+	Attempts int
+	// RegistrationToken is the token that the service gave for this row's own.
+	RegistrationToken string
+	Detail            string // JSON, or empty
+}
+
+// Counts holds a number of rows for each status.
+type Counts map[Status]int64
+
+// Rows is the number of rows with a result.
+func (c Counts) Rows() int64 {
+	var n int64
+	for _, k := range c {
+		n += k
+	}
+	return n
+}
+
+// Add adds the counts of other.
+func (c Counts) Add(other Counts) {
+	for status, n := range other {
+		c[status] += n
+	}
+}

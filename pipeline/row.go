@@ -1,0 +1,69 @@
+package pipeline
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxTokenBytes is the longest token that is sent. Google calls its tokens
+// opaque and has never published a length; 4 KiB is the largest ever hinted at.
+const MaxTokenBytes = 4096
+
+// Op names what is done to a token.
+type Op string
+
+// The operations on a topic.
+const (
+	Subscribe   Op = "subscribe"
+	Unsubscribe Op = "unsubscribe"
+)
+
+// Action is one thing to do with a token. Two rows whose first actions are equal
+// can share a call.
+type Action struct {
+	Op    Op
+	Topic string
+}
+
+// Row is one row of the input.
+type Row struct {
+	// Key is the row's identity in its source: the key column's value, or the
+	// number of the line. No two rows of a source share one.
+	Key   string
+	Token string
+	// Actions are done one after the other; each needs the one before to be ok.
+	// The slice may be shared between rows and is never written to.
+	Actions []Action
+	// Flaw says why the source found no usable token here ("the token is null").
+	// Such a row is recorded as [Malformed] and never sent.
+	Flaw string
+}
+
+// TokenFlaw says what keeps a token from being sent, or "" if nothing does.
+func TokenFlaw(token string) string {
+	switch {
+	case strings.TrimSpace(token) == "":
+		return "empty"
+	case len(token) > MaxTokenBytes:
+		return "longer than 4096 bytes"
+	case plain(token):
+		return ""
+	case !utf8.ValidString(token):
+		return "not valid UTF-8"
+	case strings.ContainsFunc(token, unicode.IsControl):
+		return "holds a control character"
+	case strings.ContainsFunc(token, unicode.IsSpace):
+		return "holds white space"
+	}
+	return ""
+}
+
+func plain(token string) bool {
+	for i := range len(token) {
+		if c := token[i]; c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}

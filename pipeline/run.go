@@ -1,0 +1,138 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sourcegraph/conc/pool"
+)
+
+// ErrStopped is returned by [Run] when Options.Stop ended it: the calls in
+// flight were finished and recorded, the rest was left for the next run.
+var ErrStopped = errors.New("stopped before the end; the same job run again goes on")
+
+// Job is what a run joins together.
+type Job struct {
+	Source  Source
+	Sink    Sink
+	Service Service
+}
+
+// Options tunes a run. The zero value of each field means its default.
+type Options struct {
+	Rate        float64         // token operations per second; 0: no ceiling
+	Concurrency int             // calls at a time; 16
+	BatchSize   int             // tokens in a call; what the service allows, and never more
+	Attempts    int             // replies that may leave a row undecided before it is Failed; 5
+	MaxRejected float64         // share of tokens invalid or denied at which the error brake stops the job; 0.5
+	Window      int             // rows in hand at a time; 2,000 × concurrency, at least 16,000
+	Patience    time.Duration   // how long an outage of the service is sat out; 15 minutes
+	Stop        <-chan struct{} // when closed, the run drains and returns ErrStopped
+	Meter       *Meter          // counts what is done; one of its own
+}
+
+const (
+	largestBatch       = 1000
+	defaultConcurrency = 16
+	defaultAttempts    = 5
+	defaultMaxRejected = 0.5
+	defaultPatience    = 15 * time.Minute
+)
+
+func (o Options) withDefaults() Options {
+	o.Concurrency = positive(o.Concurrency, defaultConcurrency)
+	o.BatchSize = positive(o.BatchSize, largestBatch)
+	o.Attempts = positive(o.Attempts, defaultAttempts)
+	o.Window = positive(o.Window, max(16, 2*o.Concurrency)*largestBatch)
+	o.Patience = positive(o.Patience, defaultPatience)
+	if o.MaxRejected <= 0 {
+		o.MaxRejected = defaultMaxRejected
+	}
+	if o.Meter == nil {
+		o.Meter = NewMeter()
+	}
+	return o
+}
+
+func positive[N int | time.Duration](n, otherwise N) N {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// Run carries every row that has no result yet from the source to the sink. It
+// blocks until that is done, until opts.Stop asks it to drain, or until ctx ends,
+// which abandons the calls in flight.
+//
+// It returns nil when every row it took has a result; [ErrStopped];
+// [*UnavailableError] when the service did not answer; [*RejectedError] from the
+// error brake; the cause of a [Fatal] call; or the error of the source or the
+// sink. Whatever it returns, what was recorded stays, no goroutine is left
+// behind, and running the same job again goes on. A panic in the source, the sink
+// or the service surfaces here.
+func Run(ctx context.Context, job Job, opts Options) error {
+	begin, halt := context.WithCancel(ctx)
+	defer halt()
+	r := newRun(job, opts.withDefaults(), halt)
+	tasks := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
+	tasks.Go(func(context.Context) error { return r.read(begin) })
+	tasks.Go(r.record)
+	for range r.opts.Concurrency {
+		tasks.Go(func(ctx context.Context) error { return r.work(ctx, begin) })
+	}
+	tasks.Go(r.loop)
+	return tasks.Wait()
+}
+
+// run is the state of one Run. The loop owns every field below the line; the
+// other goroutines talk to it through the channels.
+type run struct {
+	job     Job
+	opts    Options
+	limiter *Limiter
+	chunks  chan chunk
+	batches chan *batch
+	replies chan reply
+	records chan record
+	acks    chan ack
+	halt    context.CancelFunc // ends reading and waiting; calls in flight go on
+	// ----
+	batcher  batcher
+	waiting  waiting
+	outage   outage
+	brake    brake
+	pending  record // finished rows on their way to the sink
+	suspect  record // rejected rows that the error brake holds back
+	reading  bool   // the reader may bring more
+	idle     bool   // the reader waits for others
+	inHand   int    // rows between reading and recording
+	inFlight int    // batches in the workers' hands
+	writing  bool   // the recorder is at work
+	broken   bool   // the recorder has given up
+	ended    error  // why no more is begun; nil: it goes on
+	givenUp  int    // rows left without a result
+	lastFail error  // the failure that left them so
+	timer    *time.Timer
+}
+
+func newRun(job Job, opts Options, halt context.CancelFunc) *run {
+	r := &run{
+		job:     job,
+		opts:    opts,
+		limiter: NewLimiter(opts.Rate, opts.BatchSize),
+		chunks:  make(chan chunk),
+		batches: make(chan *batch),
+		replies: make(chan reply, opts.Concurrency),
+		records: make(chan record),
+		acks:    make(chan ack, 1),
+		halt:    halt,
+		outage:  outage{patience: opts.Patience},
+		brake:   brake{limit: opts.MaxRejected},
+		reading: true,
+	}
+	r.batcher = batcher{open: make(map[Action]*batch), limit: func(a Action) int { return min(opts.BatchSize, job.Service.Limit(a)) }}
+	opts.Meter.limiter.Store(r.limiter)
+	return r
+}

@@ -1,0 +1,75 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Service makes the calls. It is used by many goroutines at once.
+type Service interface {
+	// Limit is the largest number of tokens that one call for the action may
+	// carry.
+	Limit(Action) int
+	// Call does the action for the tokens, which are distinct, in one request,
+	// and returns one outcome for each, in their order. An error is a
+	// [*CallError] and says nothing about any token.
+	Call(ctx context.Context, a Action, tokens []string) ([]Outcome, error)
+}
+
+// Outcome is the service's verdict on one token.
+type Outcome struct {
+	Status Status // what the row ends as, unless it is asked again
+	Code   string // the service's own word
+	// Again: the verdict may change; ask again while attempts are left.
+	Again bool
+	// Exhausted: the token was turned away for quota.
+	Exhausted bool
+	// RegistrationToken, if any, takes the row's further actions.
+	RegistrationToken string
+	Detail            string // JSON, or empty
+}
+
+// CallKind says what a call without verdicts means for the job.
+type CallKind int
+
+const (
+	// Fatal: no call of this kind will ever succeed. The job stops.
+	Fatal CallKind = iota
+	// Unavailable: no reply, or none that can be used. The batch is repeated.
+	Unavailable
+	// Throttled: the call was turned away for quota. All workers slow down, and
+	// the batch is repeated.
+	Throttled
+	// Refused: the service will not take this batch; something in it is at
+	// fault. The batch is split until the culprit stands alone.
+	Refused
+)
+
+// CallError is a call that brought no verdict on any token.
+type CallError struct {
+	Kind  CallKind
+	After time.Duration // what the service asked to wait; 0 if it did not
+	Code  string        // the service's own word, if it had one
+	Err   error
+}
+
+func (e *CallError) Error() string { return e.Err.Error() }
+func (e *CallError) Unwrap() error { return e.Err }
+
+// UnavailableError says that the service did not answer, or that rows were left
+// without a result because no call that carried them was ever answered. What was
+// recorded is safe; the same job run again goes on.
+type UnavailableError struct {
+	Rows int // rows that were given up; 0 when the whole job was
+	Err  error
+}
+
+func (e *UnavailableError) Error() string {
+	if e.Rows > 0 {
+		return fmt.Sprintf("%d rows have no result, for no call that carried them was answered; run the job again to go on: %v", e.Rows, e.Err)
+	}
+	return fmt.Sprintf("the service does not answer; what is recorded is safe, run the job again to go on: %v", e.Err)
+}
+
+func (e *UnavailableError) Unwrap() error { return e.Err }

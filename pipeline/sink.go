@@ -1,0 +1,75 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// ErrNothingLeft is returned by Sink.Claim when every segment is finished or in
+// this process's own hands, and the source has no more.
+var ErrNothingLeft = errors.New("no segment is left")
+
+// ErrHeldElsewhere is returned by Sink.Claim when other processes hold all that
+// is left. A later call may find that one of them has died.
+var ErrHeldElsewhere = errors.New("the segments that are left are held by other processes")
+
+// Plan cuts the segment behind another: [Source].Next.
+type Plan func(ctx context.Context, after Segment) (Segment, bool, error)
+
+// Sink is the memory of a job: which segments are left, and which rows have a
+// result. Claim is called by one goroutine, Record and Finish by another.
+type Sink interface {
+	// Claim takes the next open segment, cutting a new one by plan when there is
+	// none, and says which of its rows have a result already. It returns
+	// ErrNothingLeft or ErrHeldElsewhere when there is nothing to take.
+	Claim(ctx context.Context, plan Plan) (*Claim, error)
+	// Record makes results durable: when it returns nil they survive the process
+	// and the machine, and either all results of a segment in this call are there
+	// or none. Results of a segment whose lease is lost are dropped, and the
+	// lease says so. Record retries what may pass; an error is final.
+	Record(ctx context.Context, results []Result) error
+	// Finish closes a segment, all of whose rows have a result.
+	Finish(ctx context.Context, c *Claim) error
+}
+
+// Claim is a segment in this process's hands.
+type Claim struct {
+	Segment Segment
+	// Fence counts the claims of this segment; a sink takes the writes of the
+	// last one only. A sink without leases leaves it at 0.
+	Fence int64
+	// Recorded reports whether the row with the key has a result; nil: none has.
+	Recorded func(key string) bool
+	Lease    *Lease // nil: nobody else can take the segment
+}
+
+// Lease is the right to send for a segment. The zero Lease is not held. It is
+// safe for concurrent use.
+type Lease struct {
+	until atomic.Pointer[time.Time]
+	lost  atomic.Bool
+}
+
+// Extend moves the end of the lease. until must be reckoned from before the
+// renewal was asked for, on the monotonic clock: then it ends here before it
+// ends for others.
+func (l *Lease) Extend(until time.Time) { l.until.Store(&until) }
+
+// Lose ends the lease for good: somebody else has taken the segment.
+func (l *Lease) Lose() { l.lost.Store(true) }
+
+// Lost reports whether somebody else has taken the segment. A nil lease is never
+// lost.
+func (l *Lease) Lost() bool { return l != nil && l.lost.Load() }
+
+// Held reports whether a call for the segment may be sent now. A nil lease is
+// always held.
+func (l *Lease) Held() bool {
+	if l == nil {
+		return true
+	}
+	until := l.until.Load()
+	return !l.lost.Load() && until != nil && time.Now().Before(*until)
+}

@@ -1,0 +1,67 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// reply is what a worker hands back for a batch.
+type reply struct {
+	batch    *batch
+	sent     time.Time // zero: the batch was not sent
+	outcomes []Outcome
+	err      error
+}
+
+// work makes the calls. The replies channel has room for one reply of each
+// worker, so a worker never waits for the loop.
+func (r *run) work(ctx, begin context.Context) error {
+	for b := range r.batches {
+		r.replies <- r.call(ctx, begin, b)
+	}
+	return nil
+}
+
+// call sends one batch when the limiter allows it, unless begin ends first or a
+// lease has run out meanwhile.
+func (r *run) call(ctx, begin context.Context, b *batch) reply {
+	meter, waiting := r.opts.Meter, time.Now()
+	err := r.limiter.Wait(begin, len(b.tokens))
+	meter.waited(time.Since(waiting))
+	if err != nil || !b.held() {
+		return reply{batch: b}
+	}
+	sent := time.Now()
+	meter.sending(len(b.tokens))
+	outcomes, err := r.job.Service.Call(ctx, b.action, b.tokens)
+	if err == nil && len(outcomes) != len(b.tokens) {
+		err = &CallError{Kind: Unavailable, Err: fmt.Errorf("%d outcomes for %d tokens", len(outcomes), len(b.tokens))}
+	}
+	meter.answered(b.action.Op, len(b.tokens), time.Since(sent), err)
+	return reply{batch: b, sent: sent, outcomes: outcomes, err: err}
+}
+
+// kindOf is the kind of a failed call. An error that is no CallError is fatal:
+// whoever made it did not know what it means.
+func kindOf(err error) CallKind {
+	if call, ok := errors.AsType[*CallError](err); ok {
+		return call.Kind
+	}
+	return Fatal
+}
+
+func retryAfter(err error) time.Duration {
+	if call, ok := errors.AsType[*CallError](err); ok {
+		return call.After
+	}
+	return 0
+}
+
+func codeOf(err error) string {
+	if call, ok := errors.AsType[*CallError](err); ok {
+		return call.Code
+	}
+	return ""
+}
