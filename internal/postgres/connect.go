@@ -1,0 +1,65 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// A process reads, writes and renews its leases at the same time; more
+// connections than that would stand idle. pool_max_conns in the URL overrides.
+const maxConnections = 4
+
+const connectTimeout = 10 * time.Second
+
+// UnreachableError is a database that did not answer the first question.
+type UnreachableError struct{ Err error }
+
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("the database cannot be reached: %v", e.Err)
+}
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// URLError is a database URL that cannot be used. It does not repeat the URL,
+// which may hold a password.
+type URLError struct{ Err error }
+
+func (e *URLError) Error() string {
+	return "the database URL cannot be used (--database-url, DATABASE_URL): " + e.Err.Error()
+}
+func (e *URLError) Unwrap() error { return e.Err }
+
+// Connect opens a pool and asks the database one question, so that a database
+// that is not there is found out at once: it returns a [*URLError] or an
+// [*UnreachableError]. Close the pool after use.
+func Connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, &URLError{Err: err}
+	}
+	if _, set := config.ConnConfig.RuntimeParams["application_name"]; !set {
+		config.ConnConfig.RuntimeParams["application_name"] = "bulksub"
+	}
+	if config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > time.Minute {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	if !poolSizeGiven(url) {
+		config.MaxConns = maxConnections
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, &URLError{Err: err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
+	defer cancel()
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, &UnreachableError{Err: err}
+	}
+	return pool, nil
+}
+
+func poolSizeGiven(url string) bool { return strings.Contains(url, "pool_max_conns") }

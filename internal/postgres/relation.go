@@ -1,0 +1,170 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Querier runs SQL: a pool, a connection or a transaction.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// Relation is where tokens come from: a table, a view, or the rows of a query.
+type Relation struct {
+	Name  string // as SQL writes it, with its schema; "" for a query
+	Kind  string // "table", "view" or "query"
+	From  string // what follows FROM; its alias is t
+	Where string // a condition, or ""
+	Key   Column
+	Token Column
+}
+
+// Column is a column of a relation.
+type Column struct {
+	Name string
+	Type string // as SQL writes it, to cast a text back
+}
+
+// SQL is the column's name as SQL writes it.
+func (c Column) SQL() string { return "t." + Quote(c.Name) }
+
+// RelationError is a relation that cannot be used as it is.
+type RelationError struct {
+	Relation string
+	Problem  string // what is wrong, and what to do
+	Err      error
+}
+
+func (e *RelationError) Error() string {
+	if e.Err == nil {
+		return e.Relation + ": " + e.Problem
+	}
+	return fmt.Sprintf("%s: %s: %v", e.Relation, e.Problem, e.Err)
+}
+func (e *RelationError) Unwrap() error { return e.Err }
+
+// Wanted is what a user asked to read.
+type Wanted struct {
+	Table, Query, Where    string // Table or Query
+	TokenColumn, KeyColumn string // KeyColumn "": the primary key, else the token
+}
+
+// Resolve finds the relation in the database and checks that it can be read row
+// by row: it exists, the columns exist, the key has neither nulls nor
+// duplicates, and this user may read it. It returns a [*RelationError] if not.
+func Resolve(ctx context.Context, db Querier, w Wanted) (*Relation, error) {
+	r, columns, err := find(ctx, db, w)
+	if err != nil {
+		return nil, err
+	}
+	if w.Where != "" {
+		r.Where = "(" + w.Where + "\n)"
+	}
+	if r.Token, err = columns.pick(w.TokenColumn, "--token-column"); err != nil {
+		return nil, err
+	}
+	if r.Key, err = columns.key(w.KeyColumn, r.Token); err != nil {
+		return nil, err
+	}
+	if err := r.readable(ctx, db); err != nil {
+		return nil, err
+	}
+	if !columns.unique(r.Key.Name) {
+		err = r.checkKey(ctx, db)
+	}
+	return r, err
+}
+
+func find(ctx context.Context, db Querier, w Wanted) (*Relation, *columns, error) {
+	if w.Query != "" {
+		return describeQuery(ctx, db, w.Query)
+	}
+	return describeTable(ctx, db, w.Table)
+}
+
+// readable asks for no rows: whatever the database has against reading, it says
+// now.
+func (r *Relation) readable(ctx context.Context, db Querier) error {
+	_, err := db.Exec(ctx, r.Select(r.Key.SQL()+", "+r.Token.SQL(), "")+" order by 1 limit 0")
+	return r.Explain(err)
+}
+
+// Select is a SELECT of the relation's rows for which the condition (or "")
+// holds as well as its own.
+func (r *Relation) Select(what, condition string) string {
+	sql := "select " + what + " from " + r.From
+	conditions := slices.DeleteFunc([]string{r.Where, condition}, func(c string) bool { return c == "" })
+	if len(conditions) > 0 {
+		sql += " where " + strings.Join(conditions, " and ")
+	}
+	return sql
+}
+
+// checkKey looks for nulls and duplicates where no index forbids them.
+func (r *Relation) checkKey(ctx context.Context, db Querier) error {
+	var null bool
+	sql := "select k is null from (" + r.Select(r.Key.SQL()+" as k", "") + ") as keys group by k having k is null or count(*) > 1 order by 1 desc limit 1"
+	err := db.QueryRow(ctx, sql).Scan(&null)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return r.Explain(err)
+	case null:
+		return r.flaw("the key column %q has nulls; name a column without them with --key-column, or leave those rows out with --where", r.Key.Name)
+	}
+	return r.flaw("the key column %q is not unique: several rows share a value; name a unique column with --key-column", r.Key.Name)
+}
+
+func (r *Relation) flaw(format string, args ...any) error {
+	return &RelationError{Relation: r.Label(), Problem: fmt.Sprintf(format, args...)}
+}
+
+// Label is what errors call the relation.
+func (r *Relation) Label() string {
+	if r.Name == "" {
+		return "--query"
+	}
+	return "table " + r.Name
+}
+
+// Explain turns what the database says of the relation into a [*RelationError].
+// Other errors are returned as they are.
+func (r *Relation) Explain(err error) error {
+	problem := ""
+	switch Code(err) {
+	case "":
+		return err
+	case "42501":
+		problem = "this user may not read it; grant select"
+	case "42P01":
+		problem = "a table is not there"
+	case "42703":
+		problem = "a column is not there"
+	case "42883":
+		problem = "the key cannot be ordered; name another column with --key-column"
+	default:
+		if Passes(err) {
+			return err
+		}
+		problem = "the database refuses to read it"
+	}
+	return &RelationError{Relation: r.Label(), Problem: problem, Err: err}
+}
+
+// And leaves out the rows for which the condition does not hold.
+func (r *Relation) And(condition string) {
+	if r.Where != "" {
+		condition = r.Where + " and " + condition
+	}
+	r.Where = condition
+}
