@@ -1,0 +1,36 @@
+// Package liveness tells whether a process that left its address in a database
+// has died on this machine.
+//
+// An address names the boot of the kernel, the process namespace, the process and
+// when it was started, so that neither a reboot, a container that reuses a host's
+// name, nor a reused process number can be taken for it. Where the answer is not
+// certain, a process counts as alive.
+package liveness
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+)
+
+// Here is this process's address, or "" where the system does not tell.
+func Here() string {
+	place := namespace()
+	self, err := process("self")
+	if place == "" || err != nil {
+		return ""
+	}
+	return place + " " + self
+}
+
+// Dead reports whether the process with the address has certainly ended.
+func Dead(address string) bool {
+	cut := strings.LastIndexByte(address, ' ')
+	if cut < 0 || address[:cut] != namespace() {
+		return false
+	}
+	before := address[cut+1:]
+	id, _, _ := strings.Cut(before, "@")
+	now, err := process(id)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && now != before
+}

@@ -1,0 +1,60 @@
+package sink
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Asked is what a job was asked to do: everything that, were it different, would
+// make the results already recorded wrong. The keys are words for people.
+type Asked map[string]string
+
+// differences says how now differs from what was asked before.
+func (before Asked) differences(now Asked) []string {
+	keys := maps.Clone(before)
+	maps.Copy(keys, now)
+	var found []string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if before[key] != now[key] {
+			found = append(found, fmt.Sprintf("%s was %s, is now %s", key, shown(before[key]), shown(now[key])))
+		}
+	}
+	return found
+}
+
+func shown(value string) string {
+	if value == "" {
+		return "not given"
+	}
+	return fmt.Sprintf("%q", value)
+}
+
+// series is a name made from what is asked: words for people, and a digest of
+// everything.
+func (a Asked) series() string {
+	text, _ := json.Marshal(a)
+	words := slices.DeleteFunc([]string{a["command"], a["topic"], a["table"]}, func(w string) bool { return w == "" })
+	return fmt.Sprintf("%s-%.6x", strings.Join(words, "-"), sha256.Sum256(text))
+}
+
+// MismatchError is a job of the same name that was asked to do something else.
+type MismatchError struct {
+	Job         string
+	Differences []string
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("%s was begun as another job: %s. Ask for the same again to go on, or choose another name",
+		e.Job, strings.Join(e.Differences, "; "))
+}
+
+// HeldError is a job that another process is at work on.
+type HeldError struct{ Job string }
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("%s is in another process's hands; run again when that has ended", e.Job)
+}

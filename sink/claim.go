@@ -1,0 +1,174 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// Claim takes an open segment that nobody holds, or cuts the next one.
+func (p *Postgres) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim, error) {
+	for {
+		claim, err := p.claimOpen(ctx)
+		if err != nil || claim != nil {
+			return claim, err
+		}
+		claim, planned, err := p.claimNext(ctx, plan)
+		if err != nil || claim != nil {
+			return claim, err
+		}
+		if !planned {
+			continue
+		}
+		if err := p.nothingToTake(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// claimOpen takes the first open segment that nobody holds, with the rows in it
+// that have a result. What failed is forgotten: this run asks again.
+func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
+	var claim *pipeline.Claim
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		asked := time.Now()
+		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+			s, fence, err := p.take(ctx, tx)
+			if err != nil {
+				return err
+			}
+			done, err := p.recorded(ctx, tx, s.Number)
+			if err != nil {
+				return err
+			}
+			claim = p.hold(s, fence, asked)
+			claim.Recorded = func(key string) bool { _, ok := done[key]; return ok }
+			return nil
+		})
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("claim a segment: %w", err)
+	}
+	return claim, nil
+}
+
+func (p *Postgres) take(ctx context.Context, tx pgx.Tx) (s pipeline.Segment, fence int64, err error) {
+	err = tx.QueryRow(ctx, `
+		update bulksub.segments set owner = $2, process = $3, fence = fence + 1, lease_end = clock_timestamp() + $4
+		where job_id = $1 and number = (
+			select number from bulksub.segments
+			where job_id = $1 and not done and number <> all($5)
+			and (owner is null or owner = $2 or lease_end < clock_timestamp())
+			order by number limit 1 for update skip locked)
+		returning number, bounds, fence`, p.job.ID, p.owner, p.place, p.lease, p.inHand()).Scan(&s.Number, &s.Bounds, &fence)
+	return s, fence, err
+}
+
+func (p *Postgres) recorded(ctx context.Context, tx pgx.Tx, segment int) (map[string]struct{}, error) {
+	_, err := tx.Exec(ctx, `delete from bulksub.rows where job_id = $1 and segment = $2 and status = 'failed'`, p.job.ID, segment)
+	if err != nil {
+		return nil, err
+	}
+	rows, _ := tx.Query(ctx, `select row_key from bulksub.rows where job_id = $1 and segment = $2`, p.job.ID, segment)
+	done := make(map[string]struct{})
+	var key string
+	_, err = pgx.ForEachRow(rows, []any{&key}, func() error {
+		done[key] = struct{}{}
+		return nil
+	})
+	return done, err
+}
+
+// inHand lists the segments in our hands. One that is ours in the ledger and not
+// in the list is left from a claim whose answer was lost.
+func (p *Postgres) inHand() []int { return slices.Collect(maps.Keys(p.holdings())) }
+
+// hold notes that a segment is ours.
+func (p *Postgres) hold(s pipeline.Segment, fence int64, asked time.Time) *pipeline.Claim {
+	lease := new(pipeline.Lease)
+	lease.Extend(asked.Add(p.lease))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held[s.Number] = &pipeline.Claim{Segment: s, Fence: fence, Lease: lease}
+	return p.held[s.Number]
+}
+
+// claimNext cuts the segment behind the last one. Two processes that cut at the
+// same place make the same segment, and the second one's is dropped.
+func (p *Postgres) claimNext(ctx context.Context, plan pipeline.Plan) (claim *pipeline.Claim, planned bool, err error) {
+	last, planned, err := p.lastSegment(ctx)
+	if err != nil || planned {
+		return nil, planned, err
+	}
+	next, more, err := plan(ctx, last)
+	if err != nil {
+		return nil, false, err
+	}
+	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		if !more {
+			_, err := p.pool.Exec(ctx, `update bulksub.jobs set planned = true where id = $1`, p.job.ID)
+			return err
+		}
+		asked := time.Now()
+		tag, err := p.pool.Exec(ctx, `
+			insert into bulksub.segments (job_id, number, bounds, owner, process, fence, lease_end)
+			values ($1, $2, $3, $4, $5, 1, clock_timestamp() + $6) on conflict do nothing`,
+			p.job.ID, next.Number, next.Bounds, p.owner, p.place, p.lease)
+		if err == nil && tag.RowsAffected() == 1 {
+			claim = p.hold(next, 1, asked)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("add segment %d: %w", next.Number, err)
+	}
+	return claim, !more, nil
+}
+
+func (p *Postgres) lastSegment(ctx context.Context) (last pipeline.Segment, planned bool, err error) {
+	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		return p.pool.QueryRow(ctx, `
+			select j.planned, coalesce(s.number, 0), coalesce(s.bounds, '')
+			from bulksub.jobs j left join lateral (
+				select number, bounds from bulksub.segments where job_id = j.id order by number desc limit 1) s on true
+			where j.id = $1`, p.job.ID).Scan(&planned, &last.Number, &last.Bounds)
+	})
+	if err != nil {
+		return last, false, fmt.Errorf("look for the last segment: %w", err)
+	}
+	return last, planned, nil
+}
+
+// nothingToTake says why there is nothing to claim, or nil if there may be
+// something after all.
+func (p *Postgres) nothingToTake(ctx context.Context) error {
+	var free, elsewhere bool
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		if err := p.buryDead(ctx); err != nil {
+			return err
+		}
+		return p.pool.QueryRow(ctx, `
+			select coalesce(bool_or(owner is null or owner = $2 or lease_end < clock_timestamp()), false), count(*) > 0
+			from bulksub.segments where job_id = $1 and not done and number <> all($3)`, p.job.ID, p.owner, p.inHand()).Scan(&free, &elsewhere)
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for segments that are left: %w", err)
+	case free:
+		return nil
+	case elsewhere:
+		return pipeline.ErrHeldElsewhere
+	default:
+		return pipeline.ErrNothingLeft
+	}
+}

@@ -1,0 +1,204 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// Header is the first line of a result file.
+var Header = []string{"row", "token", "topic", "status", "code", "attempts", "registration_token", "detail"}
+
+// CSV is a sink in a file. While the job runs, results are appended to
+// OUT.partial, which is renamed to OUT at the end; OUT.job.json says what was
+// asked, and is locked as long as a process is at work. All are readable by their
+// owner alone, for they hold tokens. The rows' keys must be numbers.
+//
+// It is for one process at a time, and for one goroutine.
+type CSV struct {
+	path   string
+	header *os.File  // OUT.job.json, locked
+	file   *os.File  // OUT.partial; nil once the job is done
+	size   int64     // of the results that are on the disk
+	before intervals // the rows that had a result when the file was opened
+	counts pipeline.Counts
+	last   pipeline.Segment
+}
+
+var _ pipeline.Sink = (*CSV)(nil)
+
+// ResultsError is a result file that cannot be used or written.
+type ResultsError struct {
+	Path    string
+	Problem string // what is wrong, and what to do
+	Foreign bool   // the file is not ours to touch
+	Err     error
+}
+
+func (e *ResultsError) Error() string {
+	if e.Err == nil {
+		return e.Path + ": " + e.Problem
+	}
+	return fmt.Sprintf("%s: %s: %v", e.Path, e.Problem, e.Err)
+}
+func (e *ResultsError) Unwrap() error { return e.Err }
+
+// OpenCSV opens the job whose results are, or are to be, in the file at path. A
+// new job begins if there is nothing there; an unfinished one goes on; a finished
+// one with [pipeline.Failed] rows goes on with those; of a finished one nothing is
+// left to claim. A file that no job of ours wrote is a [*ResultsError], a job that
+// was asked something else a [*MismatchError], one at which another process works
+// a [*HeldError]. Close it after use.
+func OpenCSV(path string, asked Asked) (*CSV, error) {
+	header, err := openHeader(path, asked)
+	if err != nil {
+		return nil, err
+	}
+	c := &CSV{path: path, header: header, counts: make(pipeline.Counts)}
+	if err := c.open(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *CSV) partial() string { return c.path + ".partial" }
+
+func (c *CSV) open() error {
+	name, ended := c.partial(), false
+	if !exists(name) && exists(c.path) {
+		name, ended = c.path, true
+	}
+	var err error
+	if c.file, err = openResults(name); err != nil {
+		return err
+	}
+	if err := c.load(); err != nil {
+		return err
+	}
+	if c.counts[pipeline.Failed] > 0 {
+		return c.forgetFailed()
+	}
+	if ended {
+		c.file.Close()
+		c.file = nil
+		return nil
+	}
+	return c.mend()
+}
+
+// Finished reports whether the job had ended when it was opened.
+func (c *CSV) Finished() bool { return c.file == nil }
+
+// load takes in what is recorded.
+func (c *CSV) load() (err error) {
+	c.before, c.counts = nil, make(pipeline.Counts)
+	c.size, err = scan(c.file, func(row int64, record []string) error {
+		c.before.add(row)
+		c.counts[pipeline.Status(record[3])]++
+		return nil
+	})
+	return err
+}
+
+// mend makes the file ready to be appended to: without what was cut short, and
+// with a header.
+func (c *CSV) mend() error {
+	if err := c.file.Truncate(c.size); err != nil {
+		return c.broken(err)
+	}
+	if c.size > 0 {
+		return nil
+	}
+	return c.append([]byte(headerLine))
+}
+
+// Claim takes the next segment as it is cut; the rows know whether they are done.
+func (c *CSV) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim, error) {
+	if c.Finished() {
+		return nil, pipeline.ErrNothingLeft
+	}
+	next, more, err := plan(ctx, c.last)
+	if err != nil {
+		return nil, err
+	}
+	if !more {
+		return nil, pipeline.ErrNothingLeft
+	}
+	c.last = next
+	return &pipeline.Claim{Segment: next, Recorded: c.recorded}, nil
+}
+
+func (c *CSV) recorded(key string) bool {
+	row, err := strconv.ParseInt(key, 10, 64)
+	return err == nil && c.before.has(row)
+}
+
+// Record appends the results and waits for the disk.
+func (c *CSV) Record(_ context.Context, results []pipeline.Result) error {
+	var lines bytes.Buffer
+	w := csv.NewWriter(&lines)
+	for i := range results {
+		w.Write(fields(&results[i]))
+	}
+	w.Flush()
+	if err := c.append(lines.Bytes()); err != nil {
+		return err
+	}
+	for i := range results {
+		c.counts[results[i].Status]++
+	}
+	return nil
+}
+
+func fields(r *pipeline.Result) []string {
+	return []string{r.Key, r.Token, r.Topic, string(r.Status), r.Code, strconv.Itoa(r.Attempts), r.RegistrationToken, r.Detail}
+}
+
+// append adds whole lines to the file, or nothing.
+func (c *CSV) append(lines []byte) error {
+	if _, err := c.file.WriteAt(lines, c.size); err != nil {
+		c.file.Truncate(c.size)
+		return c.broken(err)
+	}
+	if err := c.file.Sync(); err != nil {
+		return c.broken(err)
+	}
+	c.size += int64(len(lines))
+	return nil
+}
+
+func (c *CSV) broken(err error) error {
+	return &ResultsError{Path: c.partial(), Problem: "the results cannot be written; what stands there is safe, run again when they can", Err: cause(err)}
+}
+
+// Finish does nothing: the rows know whether they are done.
+func (c *CSV) Finish(context.Context, *pipeline.Claim) error { return nil }
+
+// Counts counts the results, those of earlier runs included.
+func (c *CSV) Counts(context.Context) (pipeline.Counts, error) { return c.counts, nil }
+
+// Complete gives the results their name: every row has one.
+func (c *CSV) Complete(context.Context) error {
+	if c.Finished() {
+		return nil
+	}
+	if err := os.Rename(c.partial(), c.path); err != nil {
+		return c.broken(err)
+	}
+	return syncDir(filepath.Dir(c.path))
+}
+
+// Close lets the next process at the job.
+func (c *CSV) Close() error {
+	if c.file != nil {
+		c.file.Close()
+	}
+	return c.header.Close()
+}

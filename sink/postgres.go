@@ -1,0 +1,221 @@
+package sink
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/internal/liveness"
+	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// Postgres is a sink in the tables of schema bulksub. Any number of processes
+// may work on one job: each claims segments, renews its leases on them in the
+// background, and every write of results compares the segment's fence in the same
+// transaction, so that a process that slept through its lease writes nothing
+// (P9).
+type Postgres struct {
+	pool  *pgxpool.Pool
+	job   Job
+	owner string // random: no two processes share one, whatever their host is called
+	place string
+	lease time.Duration
+	retry postgres.Retrier
+
+	mu   sync.Mutex
+	held map[int]*pipeline.Claim
+
+	renewing context.CancelFunc
+	renewed  chan struct{}
+}
+
+var _ pipeline.Sink = (*Postgres)(nil)
+
+// Job is a job in the ledger.
+type Job struct {
+	ID    int64
+	Name  string
+	Asked Asked
+	Done  bool // it had ended when it was opened, with no row left to ask again
+}
+
+const (
+	// leaseFor is how long a segment stays with a process that says nothing. It
+	// is renewed three times as often.
+	leaseFor      = 15 * time.Second
+	commitTimeout = 30 * time.Second
+)
+
+// OpenPostgres opens the job with the name, which it makes if there is none. If
+// name is empty, it is made from what is asked: an unfinished job of that name
+// goes on, after a finished one a new one begins, and it is a [*HeldError] if
+// another process is at work on it. A job that was asked something else is a
+// [*MismatchError]. A database that goes away is waited for as long as patience
+// says. Close it after use: until then it renews its leases.
+func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked, patience time.Duration) (*Postgres, error) {
+	p := &Postgres{
+		pool:  pool,
+		owner: rand.Text(),
+		place: liveness.Here(),
+		lease: leaseFor,
+		retry: postgres.Retrier{Patience: patience, Timeout: commitTimeout},
+		held:  make(map[int]*pipeline.Claim),
+	}
+	if err := p.open(ctx, name, asked); err != nil {
+		return nil, err
+	}
+	p.startRenewing(ctx)
+	return p, nil
+}
+
+// Job is the job that was opened.
+func (p *Postgres) Job() Job { return p.job }
+
+func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
+	var err error
+	if name == "" {
+		p.job, err = openSeries(ctx, p.pool, asked.series(), asked)
+	} else {
+		p.job, err = openNamed(ctx, p.pool, name, asked)
+	}
+	if err != nil {
+		return err
+	}
+	if found := p.job.Asked.differences(asked); len(found) > 0 {
+		return &MismatchError{Job: fmt.Sprintf("job %s", p.job.Name), Differences: found}
+	}
+	if err := p.buryDead(ctx); err != nil {
+		return err
+	}
+	if name == "" {
+		if err := p.refuseHeld(ctx); err != nil {
+			return err
+		}
+	}
+	return p.reopen(ctx)
+}
+
+const selectJob = `select id, name, asked, state = 'done' from bulksub.jobs `
+
+func scanJob(row pgx.Row) (Job, error) {
+	var j Job
+	err := row.Scan(&j.ID, &j.Name, &j.Asked, &j.Done)
+	return j, err
+}
+
+// FindJob looks a job up by its name. There is none if the error is
+// [pgx.ErrNoRows].
+func FindJob(ctx context.Context, pool *pgxpool.Pool, name string) (Job, error) {
+	return scanJob(pool.QueryRow(ctx, selectJob+"where name = $1", name))
+}
+
+func openNamed(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked) (Job, error) {
+	_, err := pool.Exec(ctx, `insert into bulksub.jobs (name, asked) values ($1, $2) on conflict (name) do nothing`, name, asked)
+	if err != nil {
+		return Job{}, fmt.Errorf("make job %s: %w", name, err)
+	}
+	return FindJob(ctx, pool, name)
+}
+
+// openSeries opens the last job of a series, or the one after it.
+func openSeries(ctx context.Context, pool *pgxpool.Pool, series string, asked Asked) (Job, error) {
+	for {
+		last, err := scanJob(pool.QueryRow(ctx, selectJob+"where series = $1 order by id desc limit 1", series))
+		if err == nil && !last.Done {
+			return last, nil
+		}
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return Job{}, fmt.Errorf("look for the last %s: %w", series, err)
+		}
+		_, err = pool.Exec(ctx, `
+			insert into bulksub.jobs (name, series, asked)
+			select $1::text || case when n = 0 then '' else '-' || n + 1 end, $1, $2
+			from (select count(*) as n from bulksub.jobs where series = $1) as before
+			on conflict (name) do nothing`, series, asked)
+		if err != nil {
+			return Job{}, fmt.Errorf("make the next %s: %w", series, err)
+		}
+	}
+}
+
+// reopen makes the failed rows of a finished job open again: their segments are
+// claimed once more, and the claim forgets them.
+func (p *Postgres) reopen(ctx context.Context) error {
+	if !p.job.Done {
+		return nil
+	}
+	tag, err := p.pool.Exec(ctx, `
+		update bulksub.segments set done = false, owner = null, counts = null
+		where job_id = $1 and done and (counts->>'failed')::bigint > 0`, p.job.ID)
+	if err != nil {
+		return fmt.Errorf("open the failed rows of job %s again: %w", p.job.Name, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return nil
+	}
+	p.job.Done = false
+	_, err = p.pool.Exec(ctx, `update bulksub.jobs set state = 'open', finished_at = null where id = $1`, p.job.ID)
+	return err
+}
+
+// Complete closes the job, if every segment is finished.
+func (p *Postgres) Complete(ctx context.Context) error {
+	return p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		_, err := p.pool.Exec(ctx, `
+			update bulksub.jobs set state = 'done', finished_at = clock_timestamp()
+			where id = $1 and state = 'open' and planned
+			and not exists (select from bulksub.segments where job_id = $1 and not done)`, p.job.ID)
+		return err
+	})
+}
+
+// Counts counts the results, those of earlier runs and of other processes
+// included.
+func (p *Postgres) Counts(ctx context.Context) (pipeline.Counts, error) {
+	return countResults(ctx, p.pool, p.job.ID)
+}
+
+// countResults adds up what finished segments have noted, and looks only into
+// those that are open.
+func countResults(ctx context.Context, pool *pgxpool.Pool, job int64) (pipeline.Counts, error) {
+	counts := make(pipeline.Counts)
+	rows, _ := pool.Query(ctx, `
+		select status, sum(n)::bigint from (
+			select c.key as status, c.value::bigint as n from bulksub.segments s, jsonb_each_text(s.counts) as c
+			where s.job_id = $1 and s.done
+			union all
+			select r.status, 1 from bulksub.segments s join bulksub.rows r on r.job_id = s.job_id and r.segment = s.number
+			where s.job_id = $1 and not s.done
+		) as found group by status`, job)
+	var status pipeline.Status
+	var n int64
+	_, err := pgx.ForEachRow(rows, []any{&status, &n}, func() error {
+		counts[status] = n
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count the results: %w", err)
+	}
+	return counts, nil
+}
+
+// Close gives the segments in our hands back, so that the next process need not
+// wait for the leases to end, and stops renewing them.
+func (p *Postgres) Close() error {
+	p.renewing()
+	<-p.renewed
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	_, err := p.pool.Exec(ctx, `update bulksub.segments set owner = null where job_id = $1 and owner = $2 and not done`, p.job.ID, p.owner)
+	if err != nil {
+		return fmt.Errorf("give the open segments back: %w", err)
+	}
+	return nil
+}

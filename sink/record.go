@@ -1,0 +1,171 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+const copyRows = `copy bulksub.rows (job_id, segment, row_key, token, topic, status, code, attempts, registration_token, detail) from stdin`
+
+// Record writes the results in one transaction that first locks their segments
+// and compares the fences. If the outcome of a commit is unknown, the ledger is
+// asked before anything is written again.
+func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error {
+	err := p.retry.Do(ctx, func(ctx context.Context, first bool) error {
+		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+			ours, err := p.fenced(ctx, tx, results)
+			if err != nil {
+				return err
+			}
+			if !first {
+				if ours, err = p.missing(ctx, tx, ours); err != nil {
+					return err
+				}
+			}
+			return p.copyIn(ctx, tx, ours)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("record %d results: %w", len(results), err)
+	}
+	return nil
+}
+
+// fenced locks the segments of the results and drops the results of those that
+// are no longer ours.
+func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, results []pipeline.Result) ([]pipeline.Result, error) {
+	lost := make(map[*pipeline.Claim]bool)
+	var numbers []int
+	for i := range results {
+		if c := results[i].Claim; !lost[c] {
+			lost[c] = true
+			numbers = append(numbers, c.Segment.Number)
+		}
+	}
+	rows, _ := tx.Query(ctx, `
+		select number, fence from bulksub.segments
+		where job_id = $1 and number = any($2) order by number for update`, p.job.ID, numbers)
+	fences := make(map[int]int64)
+	var number int
+	var fence int64
+	_, err := pgx.ForEachRow(rows, []any{&number, &fence}, func() error {
+		fences[number] = fence
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(lost, func(c *pipeline.Claim, _ bool) bool { return fences[c.Segment.Number] == c.Fence })
+	if len(lost) == 0 {
+		return results, nil
+	}
+	for claim := range lost {
+		p.lose(claim)
+	}
+	return slices.DeleteFunc(slices.Clone(results), func(r pipeline.Result) bool { return lost[r.Claim] }), nil
+}
+
+// missing drops the results that an earlier try has written after all: the ones
+// of a transaction are there together.
+func (p *Postgres) missing(ctx context.Context, tx pgx.Tx, results []pipeline.Result) ([]pipeline.Result, error) {
+	if len(results) == 0 {
+		return nil, nil
+	}
+	var there bool
+	err := tx.QueryRow(ctx, `select exists (select from bulksub.rows where job_id = $1 and segment = $2 and row_key = $3)`,
+		p.job.ID, results[0].Claim.Segment.Number, results[0].Key).Scan(&there)
+	if there {
+		return nil, err
+	}
+	return results, err
+}
+
+func (p *Postgres) copyIn(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error {
+	if len(results) == 0 {
+		return nil
+	}
+	var text []byte
+	job := strconv.FormatInt(p.job.ID, 10)
+	for i := range results {
+		text = appendRow(text, job, &results[i])
+	}
+	_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(text), copyRows)
+	return err
+}
+
+// appendRow writes a result in COPY's text format (PostgreSQL documentation,
+// COPY, "Text Format").
+func appendRow(b []byte, job string, r *pipeline.Result) []byte {
+	b = append(b, job...)
+	b = strconv.AppendInt(append(b, '\t'), int64(r.Claim.Segment.Number), 10)
+	b = appendText(append(b, '\t'), r.Key)
+	b = appendText(append(b, '\t'), r.Token)
+	b = appendText(append(b, '\t'), r.Topic)
+	b = appendText(append(b, '\t'), string(r.Status))
+	b = appendNullable(append(b, '\t'), r.Code)
+	b = strconv.AppendInt(append(b, '\t'), int64(r.Attempts), 10)
+	b = appendNullable(append(b, '\t'), r.RegistrationToken)
+	b = appendNullable(append(b, '\t'), r.Detail)
+	return append(b, '\n')
+}
+
+func appendNullable(b []byte, s string) []byte {
+	if s == "" {
+		return append(b, `\N`...)
+	}
+	return appendText(b, s)
+}
+
+// appendText escapes what COPY reads specially. What Postgres cannot hold (NUL,
+// invalid UTF-8; only malformed tokens have it) becomes U+FFFD.
+func appendText(b []byte, s string) []byte {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '\\' || r > '~' }) {
+		return append(b, s...)
+	}
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\ufffd"), "\ufffd")
+	for i := range len(s) {
+		switch c := s[i]; c {
+		case '\\':
+			b = append(b, `\\`...)
+		case '\t':
+			b = append(b, `\t`...)
+		case '\n':
+			b = append(b, `\n`...)
+		case '\r':
+			b = append(b, `\r`...)
+		default:
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+// Finish closes a segment and notes the counts of its results.
+func (p *Postgres) Finish(ctx context.Context, c *pipeline.Claim) error {
+	number := c.Segment.Number
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		tag, err := p.pool.Exec(ctx, `
+			update bulksub.segments set done = true, owner = null, counts = coalesce((
+				select jsonb_object_agg(status, n) from (
+					select status, count(*) as n from bulksub.rows where job_id = $1 and segment = $2 group by status) as found), '{}')
+			where job_id = $1 and number = $2 and fence = $3`, p.job.ID, number, c.Fence)
+		if err == nil && tag.RowsAffected() == 0 {
+			p.lose(c)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("finish segment %d: %w", number, err)
+	}
+	p.release(c)
+	return nil
+}
