@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"math"
+	"text/tabwriter"
+
+	"github.com/bulksub/bulksub/iidclient"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// forecast is what a dry run finds.
+type forecast struct {
+	Rows       int64   `json:"rows"`
+	Batches    int64   `json:"batches"`
+	Duplicates int64   `json:"duplicates"`
+	Malformed  int64   `json:"malformed"`
+	Seconds    float64 `json:"seconds"` // at the rate; 0 without a ceiling
+	// Counted is false if there were too many tokens to look for duplicates
+	// among all of them: then there may be more.
+	Counted bool `json:"duplicates_counted"`
+}
+
+// dryRun reads the whole input and says what a run would do. It calls nobody and
+// changes nothing.
+func dryRun(ctx context.Context, w io.Writer, in *input, o jobOptions) error {
+	var f forecast
+	seen := newTokenSet()
+	for segment, more, err := in.source.Next(ctx, pipeline.Segment{}); more || err != nil; segment, more, err = in.source.Next(ctx, segment) {
+		if err != nil {
+			return err
+		}
+		for row, err := range in.source.Rows(ctx, segment) {
+			if err != nil {
+				return err
+			}
+			f.see(row, seen)
+		}
+	}
+	f.conclude(o, seen)
+	return f.print(w, o.output.json)
+}
+
+func (f *forecast) see(row pipeline.Row, seen *tokenSet) {
+	f.Rows++
+	if row.Flaw != "" || pipeline.TokenFlaw(row.Token) != "" {
+		f.Malformed++
+	} else if !seen.add(row.Token) {
+		f.Duplicates++
+	}
+}
+
+func (f *forecast) conclude(o jobOptions, seen *tokenSet) {
+	size := min(o.service.batchSize, iidclient.MaxBatch)
+	tokens := f.Rows - f.Malformed - f.Duplicates
+	f.Batches = (tokens + int64(size) - 1) / int64(size)
+	f.Counted = !seen.full()
+	if o.service.rate > 0 {
+		f.Seconds = math.Ceil(float64(tokens) / o.service.rate)
+	}
+}
+
+func (f *forecast) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(f)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "rows\t%s\n", grouped(f.Rows))
+	fmt.Fprintf(table, "batches\t%s\n", grouped(f.Batches))
+	fmt.Fprintf(table, "duplicates\t%s%s\n", map[bool]string{false: "at least "}[f.Counted], grouped(f.Duplicates))
+	fmt.Fprintf(table, "malformed\t%s\n", grouped(f.Malformed))
+	fmt.Fprintf(table, "seconds\t%s, at the rate\n", grouped(int64(f.Seconds)))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, "\nnothing was called and nothing was changed: this was a dry run")
+	return err
+}
+
+// tokenSet remembers tokens by a hash of 64 bits, up to a number that keeps it
+// under 64 MiB.
+type tokenSet struct {
+	seed   maphash.Seed
+	hashes map[uint64]struct{}
+}
+
+const maxRemembered = 1 << 20
+
+func newTokenSet() *tokenSet {
+	return &tokenSet{seed: maphash.MakeSeed(), hashes: make(map[uint64]struct{})}
+}
+
+func (s *tokenSet) full() bool { return len(s.hashes) >= maxRemembered }
+
+// add reports whether the token is new, as far as is remembered.
+func (s *tokenSet) add(token string) bool {
+	h := maphash.String(s.seed, token)
+	if _, known := s.hashes[h]; known {
+		return false
+	}
+	if !s.full() {
+		s.hashes[h] = struct{}{}
+	}
+	return true
+}

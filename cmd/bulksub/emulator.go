@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bulksub/bulksub/iidclient/iidtest"
+)
+
+type emulatorFlags struct {
+	listen, url, credentials, serverKey string
+	anyBearer                           bool
+	mix                                 mixFlags
+	faults                              []string
+	quota                               float64
+	quotaPerToken                       bool
+	latency, tokenLife                  time.Duration
+}
+
+// mixFlags are the shares of tokens that do not simply live.
+type mixFlags struct {
+	dead, invalid, transient share
+	tries                    int
+	seed                     uint64
+}
+
+func emulatorCommand() *cobra.Command {
+	var f emulatorFlags
+	cmd := &cobra.Command{
+		Use:   "emulator",
+		Short: "Run the stand-in for the Instance ID service, with faults on request",
+		Long: `Run the stand-in for the Instance ID service: as strict as the real one, with a memory that can be
+read (GET /emulator/v1/topics, /emulator/v1/topics/TOPIC, /emulator/v1/tokens/TOKEN, /emulator/v1/stats).
+
+Give a client the credentials file and the address:
+
+  bulksub emulator --write-credentials emulator.json &
+  bulksub subscribe --endpoint http://127.0.0.1:8899 --credentials emulator.json --topic news --csv tokens.csv
+
+A fault is ` + iidtest.FaultSyntax + `
+` + faultHelp(),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return emulate(cmd, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:8899", "`ADDRESS` to listen on")
+	flags.StringVar(&f.url, "url", "", "`URL` under which clients reach it, for the credentials file (default: from --listen)")
+	flags.StringVar(&f.credentials, "write-credentials", "", "write a service account `FILE` for clients")
+	flags.StringVar(&f.serverKey, "server-key", "", "accept this `KEY` in the old key= form")
+	flags.BoolVar(&f.anyBearer, "any-bearer", false, "accept any access token, for clients that have a static one")
+	flags.Var(&f.mix.dead, "dead", "share of tokens that are NOT_FOUND")
+	flags.Var(&f.mix.invalid, "invalid", "share of tokens that are INVALID_ARGUMENT")
+	flags.Var(&f.mix.transient, "transient", "share of tokens that are INTERNAL at first")
+	flags.IntVar(&f.mix.tries, "tries", 1, "how often a transient token fails")
+	flags.Uint64Var(&f.mix.seed, "seed", 0, "`NUMBER` that decides which tokens these are")
+	flags.StringArrayVar(&f.faults, "fault", nil, "a `FAULT`; can be given again")
+	flags.Float64Var(&f.quota, "quota", 0, "token operations per second; 0: no quota")
+	flags.BoolVar(&f.quotaPerToken, "quota-per-token", false, "turn away single tokens rather than whole calls")
+	flags.DurationVar(&f.latency, "latency", 0, "time that every call takes")
+	flags.DurationVar(&f.tokenLife, "token-life", time.Hour, "how long an access token is valid")
+	return cmd
+}
+
+func faultHelp() string {
+	var b strings.Builder
+	for _, name := range iidtest.FaultNames() {
+		fmt.Fprintf(&b, "  %-16s %s\n", name[0], name[1])
+	}
+	return b.String()
+}
+
+func (f emulatorFlags) config() (iidtest.Config, error) {
+	config := iidtest.Config{
+		Fates:     f.mix.mix().Fate,
+		Quota:     iidtest.Quota{Rate: f.quota, PerToken: f.quotaPerToken},
+		Latency:   iidtest.Latency{Fixed: f.latency},
+		AnyBearer: f.anyBearer,
+		ServerKey: f.serverKey,
+		TokenLife: f.tokenLife,
+	}
+	for _, text := range f.faults {
+		plan, err := iidtest.ParseFault(text)
+		if err != nil {
+			return config, &usageError{err}
+		}
+		config.Faults = append(config.Faults, plan)
+	}
+	return config, nil
+}
+
+func (f mixFlags) mix() iidtest.Mix {
+	return iidtest.Mix{
+		Dead:      float64(f.dead),
+		Invalid:   float64(f.invalid),
+		Transient: float64(f.transient),
+		Tries:     f.tries,
+		Seed:      f.seed,
+	}
+}
+
+func emulate(cmd *cobra.Command, f emulatorFlags) error {
+	config, err := f.config()
+	if err != nil {
+		return err
+	}
+	server, err := iidtest.Listen(f.listen, config)
+	if err != nil {
+		return &configError{fmt.Errorf("listen on %s: %w", f.listen, err)}
+	}
+	defer server.Close()
+	url := f.url
+	if url == "" {
+		url = server.URL
+	}
+	if f.credentials != "" {
+		if err := os.WriteFile(f.credentials, server.CredentialsJSON(url), 0o600); err != nil {
+			return &configError{err}
+		}
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "listening at %s; who is subscribed: %s/emulator/v1/topics\n", url, url)
+	s := signalsOf(cmd.Context())
+	select {
+	case <-s.stop:
+		return nil
+	case <-cmd.Context().Done():
+		return cmd.Context().Err()
+	}
+}

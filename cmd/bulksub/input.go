@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/source"
+)
+
+// check finds what can be wrong on a command line before anything is opened.
+func (o *jobOptions) check() error {
+	if err := o.service.check(); err != nil {
+		return err
+	}
+	given := 0
+	for _, in := range []bool{o.input.csv != "", o.input.table != "", o.input.query != "", len(o.asked.tokens) > 0} {
+		if in {
+			given++
+		}
+	}
+	fromDatabase := o.input.csv == "" && len(o.asked.tokens) == 0
+	switch {
+	case given > 1:
+		return usagef("tokens come from one place: give --csv, --table, --query, or tokens as arguments")
+	case fromDatabase && o.ledger.databaseURL == "" && given == 0:
+		return usagef("there are no tokens: give --csv FILE, --table or --query with --database-url URL, or tokens as arguments")
+	case fromDatabase && o.ledger.databaseURL == "":
+		return usagef("--table and --query need a database: give --database-url URL, or set DATABASE_URL")
+	case o.input.where != "" && !fromDatabase:
+		return usagef("--where is a condition in SQL; it needs --table or --query")
+	case o.input.keyColumn != "" && !fromDatabase:
+		return usagef("--key-column needs --table or --query; the key of a CSV row is its number")
+	case o.ledger.results != "" && o.ledger.databaseURL != "":
+		return usagef("results go to one place: give --results or --database-url")
+	case o.ledger.job != "" && o.ledger.databaseURL == "":
+		return usagef("--job names a job in a database (--database-url); without one, the result file is the job (--results)")
+	case o.prune.mode != "off" && o.prune.mode != sink.PruneMark && o.prune.mode != sink.PruneDelete:
+		return usagef("--prune is %q; it can be off, mark or delete", o.prune.mode)
+	case o.prune.on() && (!fromDatabase || o.input.query != ""):
+		return usagef("--prune takes rows out of a table; it needs --table")
+	}
+	return nil
+}
+
+// input is an open input.
+type input struct {
+	source   pipeline.Source
+	rows     int64 // as far as it is known
+	asked    sink.Asked
+	pool     *pgxpool.Pool      // nil: no database
+	relation *postgres.Relation // nil: the tokens do not come from the database
+	closers  []func()
+}
+
+func (in *input) close() {
+	for _, c := range in.closers {
+		c()
+	}
+}
+
+func openInput(ctx context.Context, o jobOptions) (*input, error) {
+	in := &input{asked: sink.Asked{"command": o.asked.command, "topic": o.asked.topic}}
+	if o.ledger.databaseURL != "" {
+		pool, err := postgres.Connect(ctx, o.ledger.databaseURL)
+		if err != nil {
+			return nil, err
+		}
+		in.pool = pool
+		in.closers = append(in.closers, pool.Close)
+	}
+	if err := in.openSource(ctx, o); err != nil {
+		in.close()
+		return nil, err
+	}
+	return in, nil
+}
+
+func (in *input) openSource(ctx context.Context, o jobOptions) error {
+	switch {
+	case len(o.asked.tokens) > 0:
+		in.openArguments(o)
+		return nil
+	case o.input.csv != "":
+		return in.openCSV(ctx, o)
+	default:
+		return in.openRelation(ctx, o)
+	}
+}
+
+func (in *input) openArguments(o jobOptions) {
+	in.source = &source.List{Tokens: o.asked.tokens, Actions: o.asked.actions}
+	in.rows = int64(len(o.asked.tokens))
+	in.asked["input"] = fmt.Sprintf("%d tokens, SHA-256 %x", in.rows, sha256.Sum256([]byte(strings.Join(o.asked.tokens, "\n"))))
+}
+
+func (in *input) openCSV(ctx context.Context, o jobOptions) error {
+	file, err := source.OpenCSV(ctx, o.input.csv, o.input.tokenColumn, o.asked.actions)
+	if err != nil {
+		return err
+	}
+	in.closers = append(in.closers, func() { file.Close() })
+	in.source, in.rows = file, file.Count()
+	in.asked["input"] = fmt.Sprintf("%d rows, SHA-256 %s", file.Count(), file.Digest())
+	in.asked["token column"] = o.input.tokenColumn
+	return nil
+}
+
+const defaultTable = "bulksub.tokens"
+
+func (in *input) openRelation(ctx context.Context, o jobOptions) error {
+	wanted := postgres.Wanted{
+		Table: o.input.table, Query: o.input.query, Where: o.input.where,
+		TokenColumn: o.input.tokenColumn, KeyColumn: o.input.keyColumn,
+	}
+	if wanted.Table == "" && wanted.Query == "" {
+		wanted.Table = defaultTable
+	}
+	r, err := postgres.Resolve(ctx, in.pool, wanted)
+	if err != nil {
+		return err
+	}
+	in.asked["table"], in.asked["query"], in.asked["where"] = r.Name, o.input.query, o.input.where
+	in.asked["token column"], in.asked["key column"] = r.Token.Name, r.Key.Name
+	in.relation = r
+	if err := in.checkPrune(ctx, o.prune); err != nil {
+		return err
+	}
+	rows := source.NewPostgres(in.pool, r, o.asked.actions, o.service.patience)
+	in.source = rows
+	in.rows, err = rows.Estimate(ctx)
+	return err
+}
+
+// checkPrune makes sure that what is to be pruned at the end can be, and leaves
+// out the rows that are marked already.
+func (in *input) checkPrune(ctx context.Context, f pruneFlags) error {
+	if !f.on() {
+		return nil
+	}
+	p := &sink.Pruner{Pool: in.pool, Relation: in.relation, Mode: f.mode, Column: f.column}
+	if err := p.Check(ctx); err != nil {
+		return err
+	}
+	if f.mode == sink.PruneMark {
+		in.relation.And("t." + postgres.Quote(f.column) + " is null")
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// jobOptions is everything that a job's command line says.
+type jobOptions struct {
+	asked   asking
+	input   inputFlags
+	ledger  ledgerFlags
+	service serviceFlags
+	prune   pruneFlags
+	output  outputFlags
+	dryRun  bool
+}
+
+// asking is what a command makes of its own flags.
+type asking struct {
+	command, topic string
+	tokens         []string // given as arguments
+	actions        []pipeline.Action
+}
+
+func (o *jobOptions) add(flags *pflag.FlagSet) {
+	o.input.add(flags)
+	o.ledger.add(flags)
+	o.service.add(flags)
+	o.prune.add(flags)
+	o.output.add(flags)
+	flags.BoolVar(&o.dryRun, "dry-run", false, "count rows, batches and flaws; call nothing, change nothing")
+}
+
+// runJob runs a job from its flags to its summary.
+func runJob(cmd *cobra.Command, o jobOptions) error {
+	log, err := newLog(cmd.ErrOrStderr(), o.output.logFormat)
+	if err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	s := signalsOf(cmd.Context())
+	setup, cancel := s.until(cmd.Context())
+	defer cancel()
+	in, err := openInput(setup, o)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	if o.dryRun {
+		return dryRun(setup, cmd.OutOrStdout(), in, o)
+	}
+	j, err := openJob(setup, in, o)
+	if err != nil {
+		return err
+	}
+	defer j.close(log)
+	began := time.Now()
+	runErr := j.run(cmd.Context(), s, log, cmd.ErrOrStderr())
+	return j.conclude(cmd, runErr, time.Since(began))
+}
+
+// job is an open job.
+type job struct {
+	in      *input
+	options jobOptions
+	sink    ledger
+	service *service
+	meter   *pipeline.Meter
+	results string // where the results lie, for people
+}
+
+// openJob opens the sink and, if there is anything left to do, the way to the
+// service.
+func openJob(ctx context.Context, in *input, o jobOptions) (*job, error) {
+	j := &job{in: in, options: o, meter: pipeline.NewMeter()}
+	var err error
+	if j.service, err = openService(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := j.openSink(ctx); err != nil {
+		j.service.close()
+		return nil, err
+	}
+	return j, nil
+}
+
+// run does what is left of the job: the rows, then the pruning.
+func (j *job) run(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
+	if !j.sink.finished() {
+		setup, cancel := s.until(ctx)
+		defer cancel()
+		if err := j.service.warm(setup); err != nil {
+			return err
+		}
+		if err := j.carry(ctx, s, log, stderr); err != nil {
+			return err
+		}
+		if err := j.sink.Complete(ctx); err != nil {
+			return err
+		}
+	}
+	if j.options.prune.on() {
+		setup, cancel := s.until(ctx)
+		defer cancel()
+		return j.sink.prune(setup)
+	}
+	return nil
+}
+
+// carry runs the pipeline under a progress display.
+func (j *job) carry(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
+	before, err := j.sink.Counts(ctx)
+	if err != nil {
+		return err
+	}
+	progress := startProgress(j.meter, before.Rows(), j.in.rows, j.options.output.quiet, log, stderr)
+	defer progress.stop()
+	f := j.options.service
+	return pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls}, pipeline.Options{
+		Rate:        f.rate,
+		Concurrency: f.concurrency,
+		BatchSize:   f.batchSize,
+		Attempts:    f.attempts,
+		MaxRejected: float64(f.maxRejected),
+		Patience:    f.patience,
+		Stop:        s.stop,
+		Meter:       j.meter,
+	})
+}
+
+// conclude shows the summary, whatever became of the run.
+func (j *job) conclude(cmd *cobra.Command, runErr error, took time.Duration) error {
+	sum, err := j.summarize(context.WithoutCancel(cmd.Context()), runErr, took)
+	if err != nil {
+		return errors.Join(runErr, err)
+	}
+	if err := sum.print(cmd.OutOrStdout(), j.options.output.json); err != nil {
+		return errors.Join(runErr, err)
+	}
+	if runErr == nil && sum.Failed > 0 {
+		return errFailedRows
+	}
+	return runErr
+}
+
+func (j *job) close(log *slog.Logger) {
+	j.service.close()
+	if err := j.sink.Close(); err != nil {
+		log.Warn("the job was not closed as it should be", "err", err)
+	}
+}

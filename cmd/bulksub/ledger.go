@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+
+	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/migrations"
+	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink"
+	"time"
+)
+
+// ledger is a sink with a beginning and an end.
+type ledger interface {
+	pipeline.Sink
+	name() string
+	finished() bool
+	Counts(context.Context) (pipeline.Counts, error)
+	Complete(context.Context) error
+	prune(context.Context) error
+	pruned(context.Context) (int64, error)
+	Close() error
+}
+
+// openSink opens the job where its results are kept.
+func (j *job) openSink(ctx context.Context) error {
+	o, in := j.options, j.in
+	switch {
+	case in.pool != nil:
+		return j.openDatabase(ctx)
+	case len(o.asked.tokens) > 0 && o.ledger.results == "":
+		j.sink = &unrecorded{Memory: new(sink.Memory)}
+		return nil
+	}
+	path := o.ledger.results
+	if path == "" {
+		if o.input.csv == "-" {
+			return usagef("tokens from standard input need a place for their results: give --results FILE or --database-url URL")
+		}
+		path = o.input.csv + ".results.csv"
+	}
+	file, err := sink.OpenCSV(path, in.asked)
+	if err != nil {
+		return err
+	}
+	j.sink, j.results = &inFile{CSV: file, path: path}, path
+	return nil
+}
+
+func (j *job) openDatabase(ctx context.Context) error {
+	o, in := j.options, j.in
+	if err := migrations.Check(ctx, in.pool); err != nil {
+		return err
+	}
+	p, err := sink.OpenPostgres(ctx, in.pool, o.ledger.job, in.asked, o.service.patience)
+	if err != nil {
+		return err
+	}
+	l := &inDatabase{Postgres: p}
+	l.pruner = &sink.Pruner{
+		Pool: in.pool, Job: p.Job(), Relation: in.relation,
+		Mode: o.prune.mode, Column: o.prune.column, Max: float64(o.prune.max),
+		Retry: postgres.Retrier{Patience: o.service.patience, Timeout: pruneTimeout},
+	}
+	j.sink = l
+	j.results = "table bulksub.results, where job = '" + p.Job().Name + "'"
+	return nil
+}
+
+const pruneTimeout = time.Minute
+
+// inDatabase is a job in Postgres.
+type inDatabase struct {
+	*sink.Postgres
+	pruner *sink.Pruner
+}
+
+func (l *inDatabase) name() string                    { return l.Job().Name }
+func (l *inDatabase) finished() bool                  { return l.Job().Done }
+func (l *inDatabase) prune(ctx context.Context) error { return l.pruner.Prune(ctx) }
+func (l *inDatabase) pruned(ctx context.Context) (int64, error) {
+	return sink.Pruned(ctx, l.pruner.Pool, l.Job())
+}
+
+// nothingToPrune is for results that are not of a table.
+type nothingToPrune struct{}
+
+func (nothingToPrune) prune(context.Context) error           { return nil }
+func (nothingToPrune) pruned(context.Context) (int64, error) { return 0, nil }
+
+// inFile is a job in a CSV file.
+type inFile struct {
+	*sink.CSV
+	nothingToPrune
+	path string
+}
+
+func (l *inFile) name() string   { return l.path }
+func (l *inFile) finished() bool { return l.Finished() }
+
+// unrecorded is a job of a few tokens that nobody will continue.
+type unrecorded struct {
+	*sink.Memory
+	nothingToPrune
+}
+
+func (*unrecorded) name() string                   { return "" }
+func (*unrecorded) finished() bool                 { return false }
+func (*unrecorded) Complete(context.Context) error { return nil }
+func (*unrecorded) Close() error                   { return nil }

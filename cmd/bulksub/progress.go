@@ -1,0 +1,98 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+const (
+	barEvery  = 100 * time.Millisecond
+	lineEvery = 10 * time.Second
+)
+
+// progress shows how far a run is: a bar on a terminal, a line every ten seconds
+// elsewhere.
+type progress struct {
+	quit, gone chan struct{}
+}
+
+// startProgress begins to show the meter. before is the number of rows that had
+// a result already, total all rows, as far as they are known.
+func startProgress(m *pipeline.Meter, before, total int64, quiet bool, log *slog.Logger, w io.Writer) *progress {
+	p := &progress{quit: make(chan struct{}), gone: make(chan struct{})}
+	show := showLines(log, before, total)
+	every := lineEvery
+	if isTerminal(w) {
+		show, every = showBar(w, before, total), barEvery
+	}
+	if quiet {
+		show = func(pipeline.Progress, bool) {}
+	}
+	go func() {
+		defer close(p.gone)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				show(m.Progress(), false)
+			case <-p.quit:
+				show(m.Progress(), true)
+				return
+			}
+		}
+	}()
+	return p
+}
+
+// stop shows the last state and returns when nothing more is written.
+func (p *progress) stop() {
+	close(p.quit)
+	<-p.gone
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// display shows a reading; last is the last one.
+type display func(p pipeline.Progress, last bool)
+
+func showLines(log *slog.Logger, before, total int64) display {
+	began := time.Now()
+	return func(p pipeline.Progress, last bool) {
+		done := p.Recorded.Rows()
+		took := time.Since(began).Seconds()
+		log.Info("progress", "rows", before+done, "of", max(total, before+done),
+			"ok", p.Recorded[pipeline.OK], "not_found", p.Recorded[pipeline.NotFound], "failed", p.Recorded[pipeline.Failed],
+			"requests", p.Requests, "retries", p.Retries, "rows_per_second", int64(float64(done)/max(took, 0.001)), "last", last)
+	}
+}
+
+func showBar(w io.Writer, before, total int64) display {
+	bars := mpb.New(mpb.WithOutput(w), mpb.WithWidth(60), mpb.WithRefreshRate(barEvery))
+	bar := bars.AddBar(max(total, 1),
+		mpb.PrependDecorators(decor.CountersNoUnit("%d / %d rows", decor.WCSyncWidth)),
+		mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.AverageSpeed(0, "  %.0f/s"), decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8})))
+	return func(p pipeline.Progress, last bool) {
+		done := before + p.Recorded.Rows()
+		if done > total {
+			bar.SetTotal(done, false)
+		}
+		bar.SetCurrent(done)
+		if last {
+			bar.SetTotal(max(done, 1), true)
+			bar.Abort(false)
+			bars.Wait()
+		}
+	}
+}

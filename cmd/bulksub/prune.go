@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+
+	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/migrations"
+	"github.com/bulksub/bulksub/sink"
+)
+
+func pruneCommand() *cobra.Command {
+	var l ledgerFlags
+	f := pruneFlags{mode: sink.PruneDelete}
+	cmd := &cobra.Command{
+		Use:   "prune JOB",
+		Short: "Take the rows whose token is gone out of the job's table",
+		Long: `Take the rows that the job found not_found out of its table, or mark them there.
+
+Only rows that still hold the token that was judged go. Each whole row is archived in
+bulksub.pruned first, and comes back with bulksub unprune JOB.`,
+		Args: oneJob,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.mode != sink.PruneDelete && f.mode != sink.PruneMark {
+				return usagef("--prune is %q; it can be mark or delete", f.mode)
+			}
+			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *sink.Pruner) error {
+				if err := p.Check(ctx); err != nil {
+					return err
+				}
+				before, err := sink.Pruned(ctx, p.Pool, p.Job)
+				if err != nil {
+					return err
+				}
+				if err := p.Prune(ctx); err != nil {
+					return err
+				}
+				after, err := sink.Pruned(ctx, p.Pool, p.Job)
+				if err == nil {
+					_, err = fmt.Fprintf(cmd.OutOrStdout(), "pruned %s rows of %s, %s in all; bulksub unprune %s brings them back\n",
+						grouped(after-before), p.Relation.Name, grouped(after), p.Job.Name)
+				}
+				return err
+			})
+		},
+	}
+	l.addDatabase(cmd.Flags())
+	cmd.Flags().StringVar(&f.mode, "prune", sink.PruneDelete, "`mark|delete`")
+	f.addLimits(cmd.Flags())
+	return cmd
+}
+
+func unpruneCommand() *cobra.Command {
+	var l ledgerFlags
+	var f pruneFlags
+	cmd := &cobra.Command{
+		Use:   "unprune JOB",
+		Short: "Bring back what a job has pruned",
+		Args:  oneJob,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *sink.Pruner) error {
+				restored, left, err := p.Unprune(ctx)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %s rows of %s", grouped(restored), p.Relation.Name)
+				if left > 0 {
+					fmt.Fprintf(cmd.OutOrStdout(), "; %s were left alone, for their key is taken again or their row has changed", grouped(left))
+				}
+				fmt.Fprintln(cmd.OutOrStdout())
+				return err
+			})
+		},
+	}
+	l.addDatabase(cmd.Flags())
+	f.addLimits(cmd.Flags())
+	return cmd
+}
+
+func oneJob(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usagef("name one job; its name is in the summary of its run, and in bulksub.jobs")
+	}
+	return nil
+}
+
+// withPruner opens what a job pruned or may prune.
+func withPruner(cmd *cobra.Command, l ledgerFlags, f pruneFlags, name string, do func(context.Context, *sink.Pruner) error) error {
+	ctx, cancel := signalsOf(cmd.Context()).until(cmd.Context())
+	defer cancel()
+	pool, err := connect(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := migrations.Check(ctx, pool); err != nil {
+		return err
+	}
+	j, err := sink.FindJob(ctx, pool, name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return usagef("there is no job %q in this database", name)
+	}
+	if err != nil {
+		return fmt.Errorf("look for job %s: %w", name, err)
+	}
+	if j.Asked["table"] == "" {
+		return usagef("job %s did not read a table, so there are no rows to prune", name)
+	}
+	r, err := postgres.Resolve(ctx, pool, postgres.Wanted{
+		Table: j.Asked["table"], TokenColumn: j.Asked["token column"], KeyColumn: j.Asked["key column"],
+	})
+	if err != nil {
+		return err
+	}
+	return do(ctx, &sink.Pruner{
+		Pool: pool, Job: j, Relation: r, Mode: f.mode, Column: f.column, Max: float64(f.max),
+		Retry: postgres.Retrier{Patience: time.Minute, Timeout: pruneTimeout},
+	})
+}
+
+func connect(ctx context.Context, l ledgerFlags) (*pgxpool.Pool, error) {
+	if l.databaseURL == "" {
+		return nil, usagef("this needs a database: give --database-url URL, or set DATABASE_URL")
+	}
+	return postgres.Connect(ctx, l.databaseURL)
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink"
+)
+
+// summary is what a run ends with. Rows, the statuses and Pruned are the job's,
+// earlier runs included; Requests, Retries and Seconds are this run's.
+type summary struct {
+	Job           string  `json:"job"`
+	State         string  `json:"state"`
+	Rows          int64   `json:"rows"`
+	OK            int64   `json:"ok"`
+	NotFound      int64   `json:"not_found"`
+	Invalid       int64   `json:"invalid"`
+	TooManyTopics int64   `json:"too_many_topics"`
+	Denied        int64   `json:"denied"`
+	Failed        int64   `json:"failed"`
+	Malformed     int64   `json:"malformed"`
+	Pruned        int64   `json:"pruned"`
+	Requests      int64   `json:"requests"`
+	Retries       int64   `json:"retries"`
+	Seconds       float64 `json:"seconds"`
+
+	results string            // where they lie
+	each    []pipeline.Result // where they are few and lie nowhere
+}
+
+// The states of a job at the end of a run.
+const (
+	stateDone       = "done"       // every row has a final result
+	stateIncomplete = "incomplete" // done, but some rows failed
+	stateStopped    = "stopped"    // by a signal
+	stateHeld       = "held"       // by a brake
+	stateUnfinished = "unfinished" // by an error
+)
+
+func (j *job) summarize(ctx context.Context, runErr error, took time.Duration) (*summary, error) {
+	counts, err := j.sink.Counts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pruned, err := j.sink.pruned(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := j.meter.Progress()
+	s := newSummary(j.sink.name(), counts)
+	s.State = stateAfter(runErr, s.Failed)
+	s.Pruned = pruned
+	s.Requests, s.Retries = p.Requests, p.Retries
+	s.Seconds = float64(took.Milliseconds()) / 1000
+	s.results = j.results
+	if few, ok := j.sink.(*unrecorded); ok {
+		s.each = few.Results()
+	}
+	return s, nil
+}
+
+func newSummary(job string, counts pipeline.Counts) *summary {
+	return &summary{
+		Job:           job,
+		Rows:          counts.Rows(),
+		OK:            counts[pipeline.OK],
+		NotFound:      counts[pipeline.NotFound],
+		Invalid:       counts[pipeline.Invalid],
+		TooManyTopics: counts[pipeline.TooManyTopics],
+		Denied:        counts[pipeline.Denied],
+		Failed:        counts[pipeline.Failed],
+		Malformed:     counts[pipeline.Malformed],
+	}
+}
+
+func stateAfter(err error, failed int64) string {
+	switch {
+	case err == nil && failed == 0:
+		return stateDone
+	case err == nil:
+		return stateIncomplete
+	case errors.Is(err, pipeline.ErrStopped):
+		return stateStopped
+	case is[*pipeline.RejectedError](err), is[*sink.HeldBackError](err):
+		return stateHeld
+	default:
+		return stateUnfinished
+	}
+}
+
+func (s *summary) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(s)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) }
+	if s.Job != "" {
+		line("job", s.Job)
+	}
+	line("state", s.State)
+	line("rows", grouped(s.Rows))
+	for _, c := range []struct {
+		name string
+		n    int64
+	}{
+		{"ok", s.OK}, {"not_found", s.NotFound}, {"invalid", s.Invalid}, {"too_many_topics", s.TooManyTopics},
+		{"denied", s.Denied}, {"failed", s.Failed}, {"malformed", s.Malformed},
+	} {
+		if c.n > 0 || c.name == "ok" {
+			line("  "+c.name, grouped(c.n))
+		}
+	}
+	if s.Pruned > 0 {
+		line("pruned", grouped(s.Pruned))
+	}
+	line("requests", grouped(s.Requests))
+	line("retries", grouped(s.Retries))
+	line("seconds", strconv.FormatFloat(s.Seconds, 'f', 1, 64))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return s.printNext(w)
+}
+
+// printNext tells where the results are, and what to do now.
+func (s *summary) printNext(w io.Writer) error {
+	fmt.Fprintln(w)
+	for _, r := range s.each {
+		fmt.Fprintf(w, "%s  %s %s\n", r.Token, r.Status, r.Code)
+	}
+	if s.results != "" {
+		fmt.Fprintf(w, "results: %s\n", s.results)
+	}
+	switch s.State {
+	case stateIncomplete:
+		fmt.Fprintf(w, "%s rows failed: run the same command again, with --job %s if it is in a database, to retry just those\n", grouped(s.Failed), s.Job)
+	case stateStopped:
+		fmt.Fprintln(w, "stopped: run the same command again to go on")
+	}
+	return nil
+}
+
+// grouped writes 1234567 as 1,234,567.
+func grouped(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/bulksub/bulksub/iidclient"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// operation is a command that does one thing to every token.
+type operation struct {
+	op             pipeline.Op
+	short, example string
+}
+
+var (
+	subscribing = operation{
+		op:    pipeline.Subscribe,
+		short: "Subscribe tokens to a topic",
+		example: `  bulksub subscribe --topic news --csv tokens.csv --credentials service-account.json
+  bulksub subscribe --topic news --table users --token-column fcm_token --prune delete
+  bulksub subscribe --topic news TOKEN`,
+	}
+	unsubscribing = operation{
+		op:    pipeline.Unsubscribe,
+		short: "Unsubscribe tokens from a topic",
+		example: `  bulksub unsubscribe --topic news --csv tokens.csv --credentials service-account.json
+  bulksub unsubscribe --topic news --query "select id, token from users where left_at is not null" --key-column id`,
+	}
+)
+
+func topicCommand(o operation) *cobra.Command {
+	var topic string
+	var options jobOptions
+	cmd := &cobra.Command{
+		Use:   string(o.op) + " --topic TOPIC [flags] [TOKEN...]",
+		Short: o.short,
+		Long: o.short + `, and record one result for every token.
+
+Results go into the database if there is one, else into a CSV file beside the input. Run the same
+command again to go on after an interruption; what was recorded is not sent again.`,
+		Example: o.example,
+		RunE: func(cmd *cobra.Command, tokens []string) error {
+			name, err := iidclient.CheckTopic(topic)
+			if err != nil {
+				return err
+			}
+			options.asked = asking{command: string(o.op), topic: name, tokens: tokens}
+			options.asked.actions = []pipeline.Action{{Op: o.op, Topic: name}}
+			return runJob(cmd, options)
+		},
+	}
+	cmd.Flags().StringVar(&topic, "topic", "", "`NAME` of the topic, with or without /topics/")
+	options.add(cmd.Flags())
+	return cmd
+}

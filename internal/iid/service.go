@@ -1,0 +1,58 @@
+package iid
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/bulksub/bulksub/iidclient"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// Service makes batch calls.
+type Service struct{ Client *iidclient.Client }
+
+var _ pipeline.Service = Service{}
+
+// Limit is the size of a batch.
+func (Service) Limit(pipeline.Action) int { return iidclient.MaxBatch }
+
+// Call subscribes or unsubscribes a batch.
+func (s Service) Call(ctx context.Context, a pipeline.Action, tokens []string) ([]pipeline.Outcome, error) {
+	call := s.Client.BatchAdd
+	switch a.Op {
+	case pipeline.Subscribe:
+	case pipeline.Unsubscribe:
+		call = s.Client.BatchRemove
+	default:
+		return nil, &pipeline.CallError{Kind: pipeline.Fatal, Err: fmt.Errorf("the service has no call for %q", a.Op)}
+	}
+	codes, err := call(ctx, a.Topic, tokens)
+	if err != nil {
+		return nil, callError(err)
+	}
+	outcomes := make([]pipeline.Outcome, len(codes))
+	for i, code := range codes {
+		outcomes[i] = verdict(code)
+	}
+	return outcomes, nil
+}
+
+// Relation subscribes a token at a time, by the call for a single relation.
+type Relation struct{ Client *iidclient.Client }
+
+var _ pipeline.Service = Relation{}
+
+// Limit is one token.
+func (Relation) Limit(pipeline.Action) int { return 1 }
+
+// Call subscribes one token.
+func (r Relation) Call(ctx context.Context, a pipeline.Action, tokens []string) ([]pipeline.Outcome, error) {
+	err := r.Client.Subscribe(ctx, tokens[0], a.Topic)
+	if err == nil {
+		return []pipeline.Outcome{{Status: pipeline.OK}}, nil
+	}
+	if o, judged := singleVerdict(err); judged {
+		return []pipeline.Outcome{o}, nil
+	}
+	return nil, callError(err)
+}

@@ -1,0 +1,102 @@
+package iid
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/bulksub/bulksub/iidclient"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// verdicts says what each code means for a row. A code that is not here is not
+// known: it is asked again, and then kept word for word as a failure.
+var verdicts = map[iidclient.Code]pipeline.Outcome{
+	iidclient.CodeOK:                {Status: pipeline.OK},
+	iidclient.CodeNotFound:          {Status: pipeline.NotFound},
+	iidclient.CodeInvalidArgument:   {Status: pipeline.Invalid},
+	iidclient.CodeTooManyTopics:     {Status: pipeline.TooManyTopics},
+	iidclient.CodePermissionDenied:  {Status: pipeline.Denied},
+	iidclient.CodeUnauthenticated:   {Status: pipeline.Denied},
+	iidclient.CodeResourceExhausted: {Status: pipeline.Failed, Again: true, Exhausted: true},
+}
+
+func verdict(code iidclient.Code) pipeline.Outcome {
+	o, known := verdicts[code]
+	if !known {
+		o = pipeline.Outcome{Status: pipeline.Failed, Again: true}
+	}
+	o.Code = string(code)
+	return o
+}
+
+// singleVerdict finds the answers to a single-token call that judge the token:
+// the reference uses 404 for a token that is gone and for a path that is wrong,
+// so only one with a JSON error is a verdict.
+func singleVerdict(err error) (pipeline.Outcome, bool) {
+	answer, ok := errors.AsType[*iidclient.StatusError](err)
+	if !ok || answer.Body != iidclient.BodyString && answer.Body != iidclient.BodyObject {
+		return pipeline.Outcome{}, false
+	}
+	o := pipeline.Outcome{Code: answer.Code}
+	switch answer.Status {
+	case http.StatusBadRequest:
+		o.Status = pipeline.Invalid
+	case http.StatusForbidden:
+		o.Status = pipeline.Denied
+	case http.StatusNotFound:
+		o.Status = pipeline.NotFound
+	default:
+		return pipeline.Outcome{}, false
+	}
+	return o, true
+}
+
+// callError says what a call without verdicts means for the job.
+func callError(err error) error {
+	call := &pipeline.CallError{Kind: pipeline.Unavailable, Err: err}
+	if answer, ok := errors.AsType[*iidclient.StatusError](err); ok {
+		call.Kind, call.After, call.Code = statusKind(answer), answer.RetryAfter, answer.Code
+		if advice := statusAdvice(answer); call.Kind == pipeline.Fatal && advice != "" {
+			call.Err = fmt.Errorf("%w; %s", err, advice)
+		}
+	}
+	if credential, ok := errors.AsType[*iidclient.CredentialError](err); ok && credential.Final {
+		call.Kind = pipeline.Fatal
+	}
+	if _, ok := errors.AsType[*iidclient.ArgumentError](err); ok {
+		call.Kind = pipeline.Fatal
+	}
+	return call
+}
+
+func statusKind(answer *iidclient.StatusError) pipeline.CallKind {
+	switch status := answer.Status; {
+	case status == http.StatusTooManyRequests:
+		return pipeline.Throttled
+	case status == http.StatusRequestTimeout, status >= 500:
+		return pipeline.Unavailable
+	case status == http.StatusUnauthorized && answer.Refreshed:
+		return pipeline.Unavailable
+	case status == http.StatusBadRequest && answer.Body == iidclient.BodyHTML:
+		return pipeline.Unavailable // the front end's word, not the service's
+	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge:
+		return pipeline.Refused
+	default:
+		return pipeline.Fatal
+	}
+}
+
+func statusAdvice(answer *iidclient.StatusError) string {
+	switch status := answer.Status; {
+	case status == http.StatusUnauthorized:
+		return "the credential was refused, a fresh access token too; see --credentials"
+	case status == http.StatusForbidden:
+		return "the credential's project may not use the API; enable it there, or use the app's own service account"
+	case status >= 300 && status < 400:
+		return "the service never redirects; see --endpoint"
+	case status == http.StatusNotFound, status == http.StatusGone:
+		return "no such API at this address; see --endpoint (Google switches the API off on 2027-09-29)"
+	}
+	return ""
+}
