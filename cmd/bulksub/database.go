@@ -14,19 +14,11 @@ func databaseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "db",
 		Short: "The ledger's tables: make them, look at them",
-		Args:  subcommand,
+		Args:  noWords,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(migrateCommand(), statusCommand())
 	return cmd
-}
-
-// subcommand refuses words that are no subcommand.
-func subcommand(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("there is no %s %s; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
-	}
-	return nil
 }
 
 func migrateCommand() *cobra.Command {
@@ -34,7 +26,7 @@ func migrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the tables to this program's version; any number of processes may do so at once",
-		Args:  cobra.NoArgs,
+		Args:  noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := signalsOf(cmd.Context()).until(cmd.Context())
 			defer cancel()
@@ -62,7 +54,7 @@ func statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show which migrations the tables have",
-		Args:  cobra.NoArgs,
+		Args:  noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := signalsOf(cmd.Context()).until(cmd.Context())
 			defer cancel()

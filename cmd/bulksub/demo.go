@@ -37,7 +37,7 @@ func demoCommand() *cobra.Command {
 With --postgres, through a throw-away database where PostgreSQL is installed: a table, its results,
 pruning, and the undoing of it. With --database-url, through yours: it gets the tables of schema
 bulksub, and a schema bulksub_demo.`,
-		Args: cobra.NoArgs,
+		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.tokens < 1 {
 				return usagef("--tokens is %d; it can be 1 or more", f.tokens)

@@ -43,7 +43,7 @@ Give a client the credentials file and the address:
 
 A fault is ` + iidtest.FaultSyntax + `
 ` + faultHelp(),
-		Args: cobra.NoArgs,
+		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error { return emulate(cmd, f) },
 	}
 	flags := cmd.Flags()

@@ -51,6 +51,8 @@ Google switches the Instance ID API off on 2027-09-29.
 		Version:           version(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
+		Args:              noWords,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return bindEnvironment(cmd, lookup) },
 	}
 	root.SetIn(t.in)
@@ -67,6 +69,14 @@ Google switches the Instance ID API off on 2027-09-29.
 	)
 	describeEnvironment(root)
 	return root
+}
+
+// noWords refuses words that are neither a flag nor a command.
+func noWords(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unknown command or argument %q; see %s --help", args[0], cmd.CommandPath())
+	}
+	return nil
 }
 
 // newLog writes what happens besides the summary: warnings, and progress where

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/bulksub/bulksub/iidclient/iidtest"
+	"github.com/bulksub/bulksub/internal/pgtest"
+)
+
+// TestScripts runs the program as a user would, by the scripts in
+// testdata/script. Each script has a stand-in service of its own.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal("there are no scripts", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			s := newScript(t)
+			testscript.Run(t, testscript.Params{
+				Files: []string{file}, Setup: s.setUp, Cmds: s.commands(), RequireExplicitExec: true,
+			})
+		})
+	}
+}
+
+// script is what a script can talk to besides the program.
+type script struct {
+	t       *testing.T
+	service *iidtest.Running
+	pool    *pgxpool.Pool
+}
+
+// scriptMix is what the stand-in knows of tokens that look real, and so the
+// oracle.
+var scriptMix = iidtest.Mix{Dead: 0.05, Invalid: 0.02, Transient: 0.03, Unknown: 0.01}
+
+// scriptFate lets other tokens say themselves what becomes of them.
+func scriptFate(token string) iidtest.Fate {
+	word, _, _ := strings.Cut(token, "-")
+	switch {
+	case strings.Contains(token, ":"):
+		return scriptMix.Fate(token)
+	case word == "denied":
+		return iidtest.OtherProject
+	case word == "dead":
+		return iidtest.Dead
+	case word == "poison":
+		return iidtest.Poison
+	default:
+		return iidtest.Live
+	}
+}
+
+func newScript(t *testing.T) *script {
+	service, err := iidtest.Start(iidtest.Config{Fates: scriptFate, ServerKey: "legacy-key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { service.Close() })
+	return &script{t: t, service: service}
+}
+
+// setUp gives the program the stand-in's address and a credential for it.
+func (s *script) setUp(env *testscript.Env) error {
+	credentials := filepath.Join(env.WorkDir, "service-account.json")
+	env.Setenv("BULKSUB_ENDPOINT", s.service.URL)
+	env.Setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials)
+	env.Setenv("HOME", env.WorkDir)
+	return os.WriteFile(credentials, s.service.CredentialsJSON(s.service.URL), 0o600)
+}
+
+func (s *script) commands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"database":   s.database,
+		"tokens":     s.tokens,
+		"table":      s.table,
+		"service":    s.serve,
+		"subscribed": s.subscribed,
+		"sql":        s.sql,
+		"oracle":     s.oracle,
+		"exits":      s.exits,
+		"bytes":      s.bytes,
+	}
+}
+
+// database gives the script a fresh database; `database empty` one without the
+// ledger's tables.
+func (s *script) database(ts *testscript.TestScript, _ bool, args []string) {
+	url := pgtest.Empty
+	if len(args) == 0 {
+		url = pgtest.URL
+	}
+	address := url(s.t)
+	pool, err := pgxpool.New(context.Background(), address)
+	ts.Check(err)
+	ts.Defer(pool.Close)
+	s.pool = pool
+	ts.Setenv("DATABASE_URL", address)
+}
+
+// tokens writes a CSV of tokens: `tokens FILE N`, with TOKEN in row 701:
+// `tokens FILE N TOKEN`, or of N that begin alike: `tokens FILE N WORD-`.
+func (s *script) tokens(ts *testscript.TestScript, _ bool, args []string) {
+	var b strings.Builder
+	b.WriteString("user,token\n")
+	for i := range number(ts, args[1]) {
+		token := iidtest.Token(1, i)
+		switch {
+		case len(args) < 3:
+		case strings.HasSuffix(args[2], "-"):
+			token = args[2] + strconv.Itoa(i)
+		case i == 700:
+			token = args[2]
+		}
+		fmt.Fprintf(&b, "%d,%s\n", i+1, token)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
+}
+
+// table makes a table of tokens: `table NAME N`.
+func (s *script) table(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := s.pool.Exec(context.Background(), "create table "+args[0]+" (id bigint primary key, token text, name text, pruned_at timestamptz)")
+	ts.Check(err)
+	var tokens []string
+	for i := range number(ts, args[1]) {
+		tokens = append(tokens, iidtest.Token(1, i))
+	}
+	_, err = s.pool.Exec(context.Background(),
+		"insert into "+args[0]+" select n, token, 'user ' || n from unnest($1::text[]) with ordinality as t (token, n)", tokens)
+	ts.Check(err)
+}
+
+// serve changes the stand-in: `service FAULT...`, none for a healthy one.
+func (s *script) serve(ts *testscript.TestScript, _ bool, args []string) {
+	var plans []iidtest.Plan
+	for _, text := range args {
+		plan, err := iidtest.ParseFault(text)
+		ts.Check(err)
+		plans = append(plans, plan)
+	}
+	s.service.SetFaults(plans...)
+}
+
+// subscribed compares the subscribers of a topic: `subscribed TOPIC N`.
+func (s *script) subscribed(ts *testscript.TestScript, _ bool, args []string) {
+	if got, want := s.service.Count(args[0]), number(ts, args[1]); got != want {
+		ts.Fatalf("%d are subscribed to %s, want %d", got, args[0], want)
+	}
+}
+
+// sql compares the first column of a query's rows, joined by spaces:
+// `sql QUERY WANT`.
+func (s *script) sql(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) == 1 {
+		_, err := s.pool.Exec(context.Background(), args[0])
+		ts.Check(err)
+		return
+	}
+	rows, err := s.pool.Query(context.Background(), args[0])
+	ts.Check(err)
+	defer rows.Close()
+	var got []string
+	for rows.Next() {
+		values, err := rows.Values()
+		ts.Check(err)
+		got = append(got, fmt.Sprint(values[0]))
+	}
+	ts.Check(rows.Err())
+	if line := strings.Join(got, " "); line != args[1] {
+		ts.Fatalf("%s: got %s, want %s", args[0], line, args[1])
+	}
+}
+
+// oracle compares the results of tokens 1 to N with what the stand-in knows of
+// them, and the subscribers of the topic with those that are ok: `oracle csv FILE
+// TOPIC N` or `oracle sql JOB TOPIC N`.
+func (s *script) oracle(ts *testscript.TestScript, _ bool, args []string) {
+	results, topic, n := readCSVResults, args[2], number(ts, args[3])
+	if args[0] == "sql" {
+		results = func(ts *testscript.TestScript, job string) []string { return readResults(ts, s.pool, job) }
+	}
+	got := results(ts, args[1])
+	var want, live []string
+	for i := range n {
+		token := iidtest.Token(1, i)
+		status, code := expected(token)
+		want = append(want, strings.Join([]string{strconv.Itoa(i + 1), token, topic, status, code}, ","))
+		if status == "ok" {
+			live = append(live, token)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	slices.Sort(live)
+	if diff := firstDifference(got, want); diff != "" {
+		ts.Fatalf("results: %s", diff)
+	}
+	if diff := firstDifference(s.service.Subscribers(topic), live); diff != "" {
+		ts.Fatalf("subscribers: %s", diff)
+	}
+}
+
+// expected is what must become of a token.
+func expected(token string) (status, code string) {
+	switch fate := scriptMix.Fate(token); {
+	case fate.Code == "" || fate.Tries > 0:
+		return "ok", ""
+	case fate.Code == iidtest.CodeNotFound:
+		return "not_found", fate.Code
+	case fate.Code == iidtest.CodeInvalidArgument:
+		return "invalid", fate.Code
+	default:
+		return "failed", fate.Code
+	}
+}
+
+func firstDifference(got, want []string) string {
+	for i := range max(len(got), len(want)) {
+		switch {
+		case i >= len(got):
+			return fmt.Sprintf("%d, want %d; missing: %s", len(got), len(want), want[i])
+		case i >= len(want):
+			return fmt.Sprintf("%d, want %d; too many: %s", len(got), len(want), got[i])
+		case got[i] != want[i]:
+			return fmt.Sprintf("got %s, want %s", got[i], want[i])
+		}
+	}
+	return ""
+}
+
+// exits runs the program and compares its exit code: `exits CODE ARG...`. What
+// it wrote is there for stdout and stderr.
+func (s *script) exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("bulksub", args[1:]...)
+	code := 0
+	if exited, ok := err.(interface{ ExitCode() int }); ok {
+		code = exited.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if code != number(ts, args[0]) {
+		ts.Fatalf("exit code %d, want %s\n%s%s", code, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+// bytes writes a file with Go escapes: `bytes FILE TEXT`.
+func (s *script) bytes(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := strconv.Unquote(`"` + args[1] + `"`)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+func number(ts *testscript.TestScript, text string) int {
+	n, err := strconv.Atoi(text)
+	ts.Check(err)
+	return n
+}
