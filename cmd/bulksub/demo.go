@@ -48,7 +48,8 @@ bulksub, and a schema bulksub_demo.`,
 	cmd.Flags().IntVar(&f.tokens, "tokens", 200_000, "how many tokens to make")
 	cmd.Flags().StringVar(&f.dir, "dir", "", "`DIRECTORY` for the files (default: a new one among the temporary files)")
 	cmd.Flags().BoolVar(&f.postgres, "postgres", false, "through a throw-away PostgreSQL")
-	cmd.Flags().StringVar(&f.databaseURL, "database-url", "", "through the Postgres at `URL`")
+	cmd.Flags().StringVar(&f.databaseURL, "database-url", "", "through the Postgres at `URL`; $DATABASE_URL is left alone")
+	cmd.Flags().SetAnnotation("database-url", commandLineOnly, nil)
 	return cmd
 }
 

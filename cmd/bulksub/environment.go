@@ -30,7 +30,14 @@ func variable(flag string) string {
 	return "BULKSUB_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-func fromEnvironment(f *pflag.Flag) bool { return f.Name != "help" && f.Name != "version" }
+// commandLineOnly marks a flag that a variable must not set: one that is there
+// for other commands would make this one do what nobody asked for.
+const commandLineOnly = "command line only"
+
+func fromEnvironment(f *pflag.Flag) bool {
+	_, never := f.Annotations[commandLineOnly]
+	return !never && f.Name != "help" && f.Name != "version"
+}
 
 // bindEnvironment gives every flag that is not on the command line its value
 // from the environment.

@@ -47,13 +47,13 @@ func TestSignalDrains(t *testing.T) {
 	for name, to := range places(t) {
 		t.Run(name, func(t *testing.T) {
 			p := newProgram(t)
-			args := append([]string{"subscribe", "--topic", "news", "--csv", writeTokens(t, 30_000), "--rate", "1000", "--attempts", "1"}, to.args...)
+			args := append([]string{"subscribe", "--topic", "news", "--csv", writeTokens(t, 30_000), "--rate", "1000", "--attempts", "2"}, to.args...)
 			p.at(3, func(cmd *exec.Cmd) { cmd.Process.Signal(syscall.SIGTERM) })
 			code, s := p.run(args...)
 			if code != exitTerminated || s.State != stateStopped {
 				t.Fatalf("ended with %d: %+v", code, s)
 			}
-			if s.Rows != 1000*s.Requests || s.Requests > 4 {
+			if s.Rows < 900*s.Requests || s.Requests > 4 {
 				t.Errorf("%d rows are recorded of %d calls", s.Rows, s.Requests)
 			}
 			p.at(0, nil)
