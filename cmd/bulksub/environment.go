@@ -19,7 +19,6 @@ var wellKnown = map[string]string{
 // the others in the environment.
 var alternatives = [][]string{
 	{"csv", "table", "query"},
-	{"results", "database-url"},
 	{"credentials", "server-key-file"},
 }
 

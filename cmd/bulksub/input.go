@@ -25,7 +25,7 @@ func (o *jobOptions) check() error {
 			given++
 		}
 	}
-	fromDatabase := o.input.csv == "" && len(o.asked.tokens) == 0
+	fromDatabase := o.fromDatabase()
 	switch {
 	case given > 1:
 		return usagef("tokens come from one place: give --csv, --table, --query, or tokens as arguments")
@@ -37,9 +37,9 @@ func (o *jobOptions) check() error {
 		return usagef("--where is a condition in SQL; it needs --table or --query")
 	case o.input.keyColumn != "" && !fromDatabase:
 		return usagef("--key-column needs --table or --query; the key of a CSV row is its number")
-	case o.ledger.results != "" && o.ledger.databaseURL != "":
-		return usagef("results go to one place: give --results or --database-url")
-	case o.ledger.job != "" && o.ledger.databaseURL == "":
+	case fromDatabase && o.ledger.results != "":
+		return usagef("--results is a file for the results of a CSV; those of a table go into its database")
+	case o.ledger.job != "" && !o.usesDatabase():
 		return usagef("--job names a job in a database (--database-url); without one, the result file is the job (--results)")
 	case o.prune.mode != "off" && o.prune.mode != sink.PruneMark && o.prune.mode != sink.PruneDelete:
 		return usagef("--prune is %q; it can be off, mark or delete", o.prune.mode)
@@ -48,6 +48,13 @@ func (o *jobOptions) check() error {
 	}
 	return nil
 }
+
+// fromDatabase reports whether the tokens come from the database.
+func (o *jobOptions) fromDatabase() bool { return o.input.csv == "" && len(o.asked.tokens) == 0 }
+
+// usesDatabase reports whether the results go to the database: a file that is
+// named for them comes first.
+func (o *jobOptions) usesDatabase() bool { return o.ledger.databaseURL != "" && o.ledger.results == "" }
 
 // input is an open input.
 type input struct {
@@ -67,7 +74,7 @@ func (in *input) close() {
 
 func openInput(ctx context.Context, o jobOptions) (*input, error) {
 	in := &input{asked: sink.Asked{"command": o.asked.command, "topic": o.asked.topic}}
-	if o.ledger.databaseURL != "" {
+	if o.usesDatabase() {
 		pool, err := postgres.Connect(ctx, o.ledger.databaseURL)
 		if err != nil {
 			return nil, err

@@ -32,7 +32,7 @@ func TestKilledRunsGoOn(t *testing.T) {
 			if code, s := p.run(args...); code != exitFailedRows || s.Rows != rows {
 				t.Fatalf("the last run ended with %d: %+v", code, s)
 			}
-			p.wantResults("news", to.results(), rows)
+			p.wantResults("news", to, rows)
 			// Each kill costs the calls in flight; and each run asks again
 			// about what failed before, in at most one batch more.
 			if calls := len(p.service.Calls()); calls > 2*batches+killed*(concurrency+3)+20 {
@@ -61,7 +61,7 @@ func TestSignalDrains(t *testing.T) {
 			if code, s := p.run(args...); code != exitFailedRows || s.Rows != 30_000 {
 				t.Fatalf("the next run ended with %d: %+v", code, s)
 			}
-			p.wantResults("news", to.results(), 30_000)
+			p.wantResults("news", to, 30_000)
 		})
 	}
 }

@@ -2,20 +2,14 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/bulksub/bulksub/iidclient/iidtest"
 	"github.com/bulksub/bulksub/internal/pgtest"
@@ -102,72 +96,37 @@ func writeTokens(t *testing.T, n int) string {
 // place is where results go.
 type place struct {
 	args    []string
-	results func() []string // lines of row, token and status
+	results func() ([]string, error)
 }
 
 // places are the two sinks.
 func places(t *testing.T) map[string]place {
 	file := filepath.Join(t.TempDir(), "results.csv")
-	url := pgtest.URL(t)
+	pool := pgtest.New(t)
 	return map[string]place{
-		"csv":      {[]string{"--results", file}, func() []string { return csvLines(t, file) }},
-		"postgres": {[]string{"--database-url", url, "--job", "it"}, func() []string { return sqlLines(t, url) }},
+		"csv": {[]string{"--results", file}, func() ([]string, error) {
+			f, err := os.Open(file)
+			if err != nil {
+				return nil, err
+			}
+			defer f.Close()
+			return csvLines(f)
+		}},
+		"postgres": {[]string{"--database-url", pool.Config().ConnString(), "--job", "it"}, func() ([]string, error) {
+			return sqlLines(pool, "it")
+		}},
 	}
-}
-
-func csvLines(t *testing.T, file string) []string {
-	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	records, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lines []string
-	for _, r := range records[1:] {
-		lines = append(lines, strings.Join([]string{r[0], r[1], r[3]}, ","))
-	}
-	return lines
-}
-
-func sqlLines(t *testing.T, url string) []string {
-	t.Helper()
-	conn, err := pgx.Connect(context.Background(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	rows, _ := conn.Query(context.Background(), "select concat_ws(',', row_key, token, status) from bulksub.results")
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return lines
 }
 
 // wantResults compares results with the oracle, and the stand-in's subscribers
 // with both.
-func (p *program) wantResults(topic string, got []string, n int) {
+func (p *program) wantResults(topic string, to place, n int) {
 	p.t.Helper()
-	var want, live []string
-	for i := range n {
-		token := iidtest.Token(1, i)
-		status, _ := expected(token)
-		want = append(want, fmt.Sprintf("%d,%s,%s", i+1, token, status))
-		if status == "ok" {
-			live = append(live, token)
-		}
+	got, err := to.results()
+	if err != nil {
+		p.t.Fatal(err)
 	}
-	slices.Sort(got)
-	slices.Sort(want)
-	slices.Sort(live)
-	if diff := firstDifference(got, want); diff != "" {
-		p.t.Errorf("results: %s", diff)
-	}
-	if diff := firstDifference(p.service.Subscribers(topic), live); diff != "" {
-		p.t.Errorf("subscribers: %s", diff)
+	if diff := disagreement(p.service, topic, got, n); diff != "" {
+		p.t.Error(diff)
 	}
 }

@@ -68,13 +68,17 @@ func isTerminal(w io.Writer) bool {
 type display func(p pipeline.Progress, last bool)
 
 func showLines(log *slog.Logger, before, total int64) display {
-	began := time.Now()
+	began, quiet := time.Now(), true
 	return func(p pipeline.Progress, last bool) {
+		if last && quiet {
+			return // it was over before there was anything to say
+		}
+		quiet = false
 		done := p.Recorded.Rows()
 		took := time.Since(began).Seconds()
 		log.Info("progress", "rows", before+done, "of", max(total, before+done),
 			"ok", p.Recorded[pipeline.OK], "not_found", p.Recorded[pipeline.NotFound], "failed", p.Recorded[pipeline.Failed],
-			"requests", p.Requests, "retries", p.Retries, "rows_per_second", int64(float64(done)/max(took, 0.001)), "last", last)
+			"requests", p.Requests, "retries", p.Retries, "rows_per_second", int64(float64(done)/max(took, 0.001)))
 	}
 }
 

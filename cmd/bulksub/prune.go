@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,22 +32,7 @@ bulksub.pruned first, and comes back with bulksub unprune JOB.`,
 				return usagef("--prune is %q; it can be mark or delete", f.mode)
 			}
 			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *sink.Pruner) error {
-				if err := p.Check(ctx); err != nil {
-					return err
-				}
-				before, err := sink.Pruned(ctx, p.Pool, p.Job)
-				if err != nil {
-					return err
-				}
-				if err := p.Prune(ctx); err != nil {
-					return err
-				}
-				after, err := sink.Pruned(ctx, p.Pool, p.Job)
-				if err == nil {
-					_, err = fmt.Fprintf(cmd.OutOrStdout(), "pruned %s rows of %s, %s in all; bulksub unprune %s brings them back\n",
-						grouped(after-before), p.Relation.Name, grouped(after), p.Job.Name)
-				}
-				return err
+				return prune(ctx, cmd.OutOrStdout(), p)
 			})
 		},
 	}
@@ -54,6 +40,26 @@ bulksub.pruned first, and comes back with bulksub unprune JOB.`,
 	cmd.Flags().StringVar(&f.mode, "prune", sink.PruneDelete, "`mark|delete`")
 	f.addLimits(cmd.Flags())
 	return cmd
+}
+
+func prune(ctx context.Context, w io.Writer, p *sink.Pruner) error {
+	if err := p.Check(ctx); err != nil {
+		return err
+	}
+	before, err := sink.Pruned(ctx, p.Pool, p.Job)
+	if err != nil {
+		return err
+	}
+	if err := p.Prune(ctx); err != nil {
+		return err
+	}
+	after, err := sink.Pruned(ctx, p.Pool, p.Job)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "pruned %s rows of %s, %s in all; bulksub unprune %s brings them back\n",
+		grouped(after-before), p.Relation.Name, grouped(after), p.Job.Name)
+	return err
 }
 
 func unpruneCommand() *cobra.Command {
@@ -92,41 +98,36 @@ func oneJob(_ *cobra.Command, args []string) error {
 
 // withPruner opens what a job pruned or may prune.
 func withPruner(cmd *cobra.Command, l ledgerFlags, f pruneFlags, name string, do func(context.Context, *sink.Pruner) error) error {
-	ctx, cancel := signalsOf(cmd.Context()).until(cmd.Context())
-	defer cancel()
-	pool, err := connect(ctx, l)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := migrations.Check(ctx, pool); err != nil {
-		return err
-	}
-	j, err := sink.FindJob(ctx, pool, name)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return usagef("there is no job %q in this database", name)
-	}
-	if err != nil {
-		return fmt.Errorf("look for job %s: %w", name, err)
-	}
-	if j.Asked["table"] == "" {
-		return usagef("job %s did not read a table, so there are no rows to prune", name)
-	}
-	r, err := postgres.Resolve(ctx, pool, postgres.Wanted{
-		Table: j.Asked["table"], TokenColumn: j.Asked["token column"], KeyColumn: j.Asked["key column"],
-	})
-	if err != nil {
-		return err
-	}
-	return do(ctx, &sink.Pruner{
-		Pool: pool, Job: j, Relation: r, Mode: f.mode, Column: f.column, Max: float64(f.max),
-		Retry: postgres.Retrier{Patience: time.Minute, Timeout: pruneTimeout},
+	return withDatabase(cmd, l, func(ctx context.Context, pool *pgxpool.Pool) error {
+		j, err := findJob(ctx, pool, name)
+		if err != nil {
+			return err
+		}
+		r, err := postgres.Resolve(ctx, pool, postgres.Wanted{
+			Table: j.Asked["table"], TokenColumn: j.Asked["token column"], KeyColumn: j.Asked["key column"],
+		})
+		if err != nil {
+			return err
+		}
+		return do(ctx, &sink.Pruner{
+			Pool: pool, Job: j, Relation: r, Mode: f.mode, Column: f.column, Max: float64(f.max),
+			Retry: postgres.Retrier{Patience: time.Minute, Timeout: pruneTimeout},
+		})
 	})
 }
 
-func connect(ctx context.Context, l ledgerFlags) (*pgxpool.Pool, error) {
-	if l.databaseURL == "" {
-		return nil, usagef("this needs a database: give --database-url URL, or set DATABASE_URL")
+func findJob(ctx context.Context, pool *pgxpool.Pool, name string) (sink.Job, error) {
+	if err := migrations.Check(ctx, pool); err != nil {
+		return sink.Job{}, err
 	}
-	return postgres.Connect(ctx, l.databaseURL)
+	j, err := sink.FindJob(ctx, pool, name)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return j, usagef("there is no job %q in this database", name)
+	case err != nil:
+		return j, fmt.Errorf("look for job %s: %w", name, err)
+	case j.Asked["table"] == "":
+		return j, usagef("job %s did not read a table, so there are no rows to prune", name)
+	}
+	return j, nil
 }

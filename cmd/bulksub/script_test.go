@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -186,57 +185,17 @@ func (s *script) sql(ts *testscript.TestScript, _ bool, args []string) {
 // them, and the subscribers of the topic with those that are ok: `oracle csv FILE
 // TOPIC N` or `oracle sql JOB TOPIC N`.
 func (s *script) oracle(ts *testscript.TestScript, _ bool, args []string) {
-	results, topic, n := readCSVResults, args[2], number(ts, args[3])
+	var lines []string
+	var err error
 	if args[0] == "sql" {
-		results = func(ts *testscript.TestScript, job string) []string { return readResults(ts, s.pool, job) }
+		lines, err = sqlLines(s.pool, args[1])
+	} else {
+		lines, err = csvLines(strings.NewReader(ts.ReadFile(args[1])))
 	}
-	got := results(ts, args[1])
-	var want, live []string
-	for i := range n {
-		token := iidtest.Token(1, i)
-		status, code := expected(token)
-		want = append(want, strings.Join([]string{strconv.Itoa(i + 1), token, topic, status, code}, ","))
-		if status == "ok" {
-			live = append(live, token)
-		}
+	ts.Check(err)
+	if diff := disagreement(s.service, args[2], lines, number(ts, args[3])); diff != "" {
+		ts.Fatalf("%s", diff)
 	}
-	slices.Sort(got)
-	slices.Sort(want)
-	slices.Sort(live)
-	if diff := firstDifference(got, want); diff != "" {
-		ts.Fatalf("results: %s", diff)
-	}
-	if diff := firstDifference(s.service.Subscribers(topic), live); diff != "" {
-		ts.Fatalf("subscribers: %s", diff)
-	}
-}
-
-// expected is what must become of a token.
-func expected(token string) (status, code string) {
-	switch fate := scriptMix.Fate(token); {
-	case fate.Code == "" || fate.Tries > 0:
-		return "ok", ""
-	case fate.Code == iidtest.CodeNotFound:
-		return "not_found", fate.Code
-	case fate.Code == iidtest.CodeInvalidArgument:
-		return "invalid", fate.Code
-	default:
-		return "failed", fate.Code
-	}
-}
-
-func firstDifference(got, want []string) string {
-	for i := range max(len(got), len(want)) {
-		switch {
-		case i >= len(got):
-			return fmt.Sprintf("%d, want %d; missing: %s", len(got), len(want), want[i])
-		case i >= len(want):
-			return fmt.Sprintf("%d, want %d; too many: %s", len(got), len(want), got[i])
-		case got[i] != want[i]:
-			return fmt.Sprintf("got %s, want %s", got[i], want[i])
-		}
-	}
-	return ""
 }
 
 // exits runs the program and compares its exit code: `exits CODE ARG...`. What

@@ -1,0 +1,198 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/bulksub/bulksub/iidclient/iidtest"
+	"github.com/bulksub/bulksub/internal/pgtest"
+)
+
+const benchRows = 1_000_000
+
+// BenchmarkPostgresToPostgres subscribes 1,000,000 tokens of 163 characters from
+// a table with a bigint key into the ledger: the real program, a real PostgreSQL
+// and the stand-in, each a process of its own on this machine, over loopback at
+// no added latency.
+func BenchmarkPostgresToPostgres(b *testing.B) {
+	url, program := pgtest.URL(b), buildProgram(b)
+	fillBenchTable(b, url)
+	endpoint, credentials := startEmulator(b, program)
+	for i := 0; b.Loop(); i++ {
+		cmd := exec.Command(program, "subscribe", "--topic", fmt.Sprintf("bench-%d", i), "--table", "bench", "--rate", "0", "--quiet", "--json",
+			"--database-url", url, "--endpoint", endpoint, "--credentials", credentials)
+		out, err := cmd.Output()
+		if err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		var s summary
+		if err := json.Unmarshal(out, &s); err != nil || s.OK != benchRows {
+			b.Fatalf("%v: %s", err, out)
+		}
+		b.ReportMetric(float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024, "peak-MiB")
+	}
+	b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+}
+
+// BenchmarkFloor moves the same bytes with nothing done to them: COPY out of the
+// table, request bodies over bare sockets, COPY into a table like the ledger's,
+// all three at a time.
+func BenchmarkFloor(b *testing.B) {
+	url := pgtest.URL(b)
+	fillBenchTable(b, url)
+	results := benchResults()
+	for b.Loop() {
+		errs := make(chan error, 3)
+		go func() { errs <- copyOut(url) }()
+		go func() { errs <- overSockets(benchRows / 1000) }()
+		go func() { errs <- copyIn(url, results) }()
+		for range 3 {
+			if err := <-errs; err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+}
+
+func buildProgram(b *testing.B) string {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "bulksub")
+	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	return path
+}
+
+func startEmulator(b *testing.B, program string) (endpoint, credentials string) {
+	b.Helper()
+	credentials = filepath.Join(b.TempDir(), "emulator.json")
+	cmd := exec.Command(program, "emulator", "--listen", "127.0.0.1:0", "--write-credentials", credentials)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		cmd.Process.Signal(os.Interrupt)
+		cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	endpoint, _, found := strings.Cut(strings.TrimPrefix(line, "listening at "), ";")
+	if err != nil || !found {
+		b.Fatalf("%v: %s", err, line)
+	}
+	return endpoint, credentials
+}
+
+func withConn(url string, do func(context.Context, *pgx.Conn) error) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	return do(ctx, conn)
+}
+
+func fillBenchTable(b *testing.B, url string) {
+	b.Helper()
+	err := withConn(url, func(ctx context.Context, conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, "create table bench (id bigint primary key, token text not null)"); err != nil {
+			return err
+		}
+		_, err := conn.CopyFrom(ctx, pgx.Identifier{"bench"}, []string{"id", "token"}, pgx.CopyFromSlice(benchRows, func(i int) ([]any, error) {
+			return []any{int64(i + 1), iidtest.Token(1, i)}, nil
+		}))
+		if err == nil {
+			_, err = conn.Exec(ctx, "vacuum analyze bench")
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	runtime.GC()
+}
+
+// benchResults is what the ledger gets, in COPY's text format.
+func benchResults() []byte {
+	var text bytes.Buffer
+	for i := range benchRows {
+		fmt.Fprintf(&text, "1\t%d\t%d\t%s\tbench\tok\t\\N\t1\t\\N\t\\N\n", i/50_000+1, i+1, iidtest.Token(1, i))
+	}
+	return text.Bytes()
+}
+
+func copyOut(url string) error {
+	return withConn(url, func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.PgConn().CopyTo(ctx, io.Discard, "copy bench to stdout")
+		return err
+	})
+}
+
+func copyIn(url string, text []byte) error {
+	return withConn(url, func(ctx context.Context, conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, "create table if not exists floor (like bulksub.rows including defaults); truncate floor"); err != nil {
+			return err
+		}
+		_, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(text), `copy floor (job_id, segment, row_key, token, topic, status, code, attempts, registration_token, detail) from stdin`)
+		return err
+	})
+}
+
+// overSockets sends as many bodies as a run would, one at a time, each answered
+// with as many bytes as the service would.
+func overSockets(calls int) error {
+	body, reply := make([]byte, 166_000), make([]byte, 3_020)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		for buf := make([]byte, len(body)); ; {
+			if _, err := io.ReadFull(conn, buf); err != nil {
+				return
+			}
+			conn.Write(reply)
+		}
+	}()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for range calls {
+		if _, err := conn.Write(body); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(conn, reply[:cap(reply)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
