@@ -36,7 +36,7 @@ create table bulksub.rows (
 	code               text,
 	attempts           smallint    not null,
 	registration_token text,
-	detail             jsonb,
+	detail             json, -- word for word: jsonb would refuse \u0000 and reorder the rest
 	recorded_at        timestamptz not null default clock_timestamp(),
 	primary key (job_id, segment, row_key)
 );

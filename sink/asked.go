@@ -38,7 +38,17 @@ func shown(value string) string {
 func (a Asked) series() string {
 	text, _ := json.Marshal(a)
 	words := slices.DeleteFunc([]string{a["command"], a["topic"], a["table"]}, func(w string) bool { return w == "" })
-	return fmt.Sprintf("%s-%.6x", strings.Join(words, "-"), sha256.Sum256(text))
+	return fmt.Sprintf("%s-%.6x", plainWords(strings.Join(words, "-")), sha256.Sum256(text))
+}
+
+// plainWords leaves out what would want quoting in a shell.
+func plainWords(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.~%", r) {
+			return r
+		}
+		return -1
+	}, s)
 }
 
 // MismatchError is a job of the same name that was asked to do something else.

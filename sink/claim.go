@@ -13,9 +13,11 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// Claim takes an open segment that nobody holds, or cuts the next one.
+// Claim takes an open segment that nobody holds, or cuts the next one. A segment
+// that is free and cannot be taken at the second try either is locked by the last
+// transaction of the process that held it.
 func (p *Postgres) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim, error) {
-	for {
+	for again := false; ; {
 		claim, err := p.claimOpen(ctx)
 		if err != nil || claim != nil {
 			return claim, err
@@ -30,27 +32,28 @@ func (p *Postgres) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Cla
 		if err := p.nothingToTake(ctx); err != nil {
 			return nil, err
 		}
+		if again {
+			return nil, pipeline.ErrHeldElsewhere
+		}
+		again = true
 	}
 }
 
 // claimOpen takes the first open segment that nobody holds, with the rows in it
 // that have a result. What failed is forgotten: this run asks again.
 func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
-	var claim *pipeline.Claim
+	var s pipeline.Segment
+	var fence int64
+	var done map[string]struct{}
+	var asked time.Time
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		asked := time.Now()
-		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
-			s, fence, err := p.take(ctx, tx)
-			if err != nil {
+		asked = time.Now()
+		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) (err error) {
+			if s, fence, err = p.take(ctx, tx); err != nil {
 				return err
 			}
-			done, err := p.recorded(ctx, tx, s.Number)
-			if err != nil {
-				return err
-			}
-			claim = p.hold(s, fence, asked)
-			claim.Recorded = func(key string) bool { _, ok := done[key]; return ok }
-			return nil
+			done, err = p.recorded(ctx, tx, s.Number)
+			return err
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -59,6 +62,8 @@ func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim a segment: %w", err)
 	}
+	claim := p.hold(s, fence, asked)
+	claim.Recorded = func(key string) bool { _, ok := done[key]; return ok }
 	return claim, nil
 }
 
@@ -91,7 +96,9 @@ func (p *Postgres) recorded(ctx context.Context, tx pgx.Tx, segment int) (map[st
 
 // inHand lists the segments in our hands. One that is ours in the ledger and not
 // in the list is left from a claim whose answer was lost.
-func (p *Postgres) inHand() []int { return slices.Collect(maps.Keys(p.holdings())) }
+func (p *Postgres) inHand() []int {
+	return slices.AppendSeq([]int{}, maps.Keys(p.holdings())) // nil would be NULL, and nothing differs from that
+}
 
 // hold notes that a segment is ours.
 func (p *Postgres) hold(s pipeline.Segment, fence int64, asked time.Time) *pipeline.Claim {

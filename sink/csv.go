@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,7 +22,7 @@ var Header = []string{"row", "token", "topic", "status", "code", "attempts", "re
 // asked, and is locked as long as a process is at work. All are readable by their
 // owner alone, for they hold tokens. The rows' keys must be numbers.
 //
-// It is for one process at a time, and for one goroutine.
+// It is for one process at a time.
 type CSV struct {
 	path   string
 	header *os.File  // OUT.job.json, locked
@@ -79,8 +81,12 @@ func (c *CSV) open() error {
 	if c.file, err = openResults(name); err != nil {
 		return err
 	}
-	if err := c.load(); err != nil {
+	whole, err := c.load()
+	if err != nil {
 		return err
+	}
+	if ended && !whole {
+		return damaged(name)
 	}
 	if c.counts[pipeline.Failed] > 0 {
 		return c.forgetFailed()
@@ -93,18 +99,21 @@ func (c *CSV) open() error {
 	return c.mend()
 }
 
-// Finished reports whether the job had ended when it was opened.
+// Finished reports whether the job has ended: nothing is left to claim.
 func (c *CSV) Finished() bool { return c.file == nil }
 
-// load takes in what is recorded.
-func (c *CSV) load() (err error) {
+// load takes in what is recorded. It reports whether that is the whole file.
+func (c *CSV) load() (whole bool, err error) {
 	c.before, c.counts = nil, make(pipeline.Counts)
-	c.size, err = scan(c.file, func(row int64, record []string) error {
-		c.before.add(row)
-		c.counts[pipeline.Status(record[3])]++
+	c.size = 0
+	size, err := scan(c.file, func(r record) error {
+		if c.size = r.end; r.row > 0 {
+			c.before.add(r.row)
+			c.counts[r.status]++
+		}
 		return nil
 	})
-	return err
+	return c.size == size, err
 }
 
 // mend makes the file ready to be appended to: without what was cut short, and
@@ -116,7 +125,10 @@ func (c *CSV) mend() error {
 	if c.size > 0 {
 		return nil
 	}
-	return c.append([]byte(headerLine))
+	if err := c.append([]byte(headerLine)); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(c.path))
 }
 
 // Claim takes the next segment as it is cut; the rows know whether they are done.
@@ -163,12 +175,12 @@ func fields(r *pipeline.Result) []string {
 
 // append adds whole lines to the file, or nothing.
 func (c *CSV) append(lines []byte) error {
-	if _, err := c.file.WriteAt(lines, c.size); err != nil {
-		c.file.Truncate(c.size)
-		return c.broken(err)
+	_, err := c.file.WriteAt(lines, c.size)
+	if err == nil {
+		err = c.file.Sync()
 	}
-	if err := c.file.Sync(); err != nil {
-		return c.broken(err)
+	if err != nil {
+		return c.broken(errors.Join(cause(err), cause(c.file.Truncate(c.size))))
 	}
 	c.size += int64(len(lines))
 	return nil
@@ -182,16 +194,22 @@ func (c *CSV) broken(err error) error {
 func (c *CSV) Finish(context.Context, *pipeline.Claim) error { return nil }
 
 // Counts counts the results, those of earlier runs included.
-func (c *CSV) Counts(context.Context) (pipeline.Counts, error) { return c.counts, nil }
+func (c *CSV) Counts(context.Context) (pipeline.Counts, error) { return maps.Clone(c.counts), nil }
 
-// Complete gives the results their name: every row has one.
+// Complete gives the results their name: every row has one. It replaces the
+// results of an earlier run of the job, and no other file.
 func (c *CSV) Complete(context.Context) error {
 	if c.Finished() {
 		return nil
 	}
+	if err := replaceable(c.path); err != nil {
+		return err
+	}
 	if err := os.Rename(c.partial(), c.path); err != nil {
 		return c.broken(err)
 	}
+	c.file.Close()
+	c.file = nil
 	return syncDir(filepath.Dir(c.path))
 }
 

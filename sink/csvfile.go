@@ -2,6 +2,7 @@ package sink
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -30,9 +32,10 @@ func openHeader(path string, asked Asked) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(file); err != nil {
+	held, err := lock(file)
+	if held || err != nil {
 		file.Close()
-		return nil, &HeldError{Job: path}
+		return nil, unlockable(path, held, err)
 	}
 	if err := agree(file, path, asked); err != nil {
 		file.Close()
@@ -41,14 +44,31 @@ func openHeader(path string, asked Asked) (*os.File, error) {
 	return file, nil
 }
 
+func unlockable(path string, held bool, err error) error {
+	if held {
+		return &HeldError{Job: path}
+	}
+	return &ResultsError{Path: path, Problem: "the job's header cannot be locked; name a file on a local disk with --results", Err: err}
+}
+
+// headerText is what stands in the header of a job that was asked so.
+func headerText(asked Asked) ([]byte, error) {
+	text, err := json.MarshalIndent(jobHeader{Bulksub: 1, Asked: asked}, "", "  ")
+	return append(text, '\n'), err
+}
+
 // agree compares what the header says with what is asked now.
 func agree(file *os.File, path string, asked Asked) error {
 	text, err := io.ReadAll(io.LimitReader(file, 1<<20))
 	if err != nil {
 		return &ResultsError{Path: file.Name(), Problem: "the job's header cannot be read", Err: cause(err)}
 	}
-	if len(text) == 0 {
-		return begin(file, path, asked)
+	fresh, err := headerText(asked)
+	if err != nil {
+		return err
+	}
+	if len(text) < len(fresh) && bytes.HasPrefix(fresh, text) {
+		return begin(file, path, fresh)
 	}
 	var before jobHeader
 	if err := json.Unmarshal(text, &before); err != nil || before.Bulksub != 1 {
@@ -60,26 +80,24 @@ func agree(file *os.File, path string, asked Asked) error {
 	return nil
 }
 
-// begin writes the header of a new job. Results without a header are somebody
-// else's file.
-func begin(file *os.File, path string, asked Asked) error {
+// begin writes the header of a new job, or of one that was killed as it wrote
+// this header. Results without a header are somebody else's file.
+func begin(file *os.File, path string, text []byte) error {
 	for _, name := range []string{path, path + ".partial"} {
 		if exists(name) {
 			os.Remove(file.Name())
 			return &ResultsError{Path: name, Foreign: true, Problem: "there is a file already that no bulksub job wrote; move it away or name another file with --results"}
 		}
 	}
-	text, err := json.MarshalIndent(jobHeader{Bulksub: 1, Asked: asked}, "", "  ")
-	if err == nil {
-		_, err = file.WriteAt(append(text, '\n'), 0)
-	}
+	_, err := file.WriteAt(text, 0)
 	if err == nil {
 		err = file.Sync()
 	}
 	if err != nil {
-		return &ResultsError{Path: file.Name(), Problem: "the job's header cannot be written", Err: cause(err)}
+		os.Remove(file.Name())
+		return &ResultsError{Path: file.Name(), Problem: "the job's header cannot be written; make room or name another file with --results", Err: cause(err)}
 	}
-	return nil
+	return syncDir(filepath.Dir(path))
 }
 
 // openResults opens a file of ours for reading and writing, or creates it. It
@@ -121,28 +139,60 @@ func exists(name string) bool {
 
 var headerLine = strings.Join(Header, ",") + "\n"
 
-// scan reads every whole record of a result file, up to one that a kill cut
-// short, and returns where the last of them ends.
-func scan(file *os.File, each func(row int64, record []string) error) (end int64, err error) {
-	size, err := checkHeader(file)
+// record is a line of a result file. That of the header has no row.
+type record struct {
+	row        int64
+	status     pipeline.Status
+	start, end int64 // where it lies in the file
+}
+
+// scan visits every whole record of a result file, up to one that a kill cut
+// short, and returns the file's size. What is broken before the end was not
+// broken by us.
+func scan(file *os.File, visit func(record) error) (size int64, err error) {
+	size, err = checkHeader(file)
 	if err != nil || size < int64(len(headerLine)) {
-		return 0, err
+		return size, err
 	}
 	reader := csv.NewReader(bufio.NewReaderSize(io.NewSectionReader(file, 0, size), 1<<16))
 	reader.ReuseRecord, reader.FieldsPerRecord = true, len(Header)
-	for record, err := reader.Read(); err == nil; record, err = reader.Read() {
-		if at := reader.InputOffset(); end > 0 {
-			row, err := strconv.ParseInt(record[0], 10, 64)
-			if err != nil || at == size && !endsLine(file, size) {
-				return end, nil
-			}
-			if err := each(row, record); err != nil {
-				return end, err
-			}
+	for at := int64(0); at < size; at = reader.InputOffset() {
+		r, err := nextRecord(reader, at)
+		if reader.InputOffset() == size && (err != nil || !endsLine(file, size)) && !unreadable(err) {
+			return size, nil
 		}
-		end = reader.InputOffset()
+		if unreadable(err) {
+			return size, unwritable(file.Name(), err)
+		}
+		if err != nil {
+			return size, damaged(file.Name())
+		}
+		if err := visit(r); err != nil {
+			return size, err
+		}
 	}
-	return end, nil
+	return size, nil
+}
+
+func nextRecord(reader *csv.Reader, at int64) (r record, err error) {
+	fields, err := reader.Read()
+	r.start, r.end = at, reader.InputOffset()
+	if err != nil || at == 0 {
+		return r, err
+	}
+	r.status = pipeline.Status(fields[3])
+	r.row, err = strconv.ParseInt(fields[0], 10, 64)
+	return r, err
+}
+
+// unreadable tells what the disk said from what stands in the file.
+func unreadable(err error) bool {
+	_, said := errors.AsType[*fs.PathError](err)
+	return said
+}
+
+func damaged(name string) error {
+	return &ResultsError{Path: name, Foreign: true, Problem: "a line in it is not as bulksub wrote it; restore the file, or name another one with --results"}
 }
 
 // checkHeader returns the file's size, or an error if it does not begin as our
@@ -190,27 +240,45 @@ func (c *CSV) forgetFailed() error {
 	if err := os.Rename(name, c.partial()); err != nil {
 		return c.broken(err)
 	}
-	return c.load()
+	if err := syncDir(filepath.Dir(c.path)); err != nil {
+		return err
+	}
+	_, err = c.load()
+	return err
 }
 
+// copyFinal copies the lines of the results that are final, byte for byte.
 func copyFinal(from, to *os.File) error {
-	buffered := bufio.NewWriterSize(to, 1<<16)
-	w := csv.NewWriter(buffered)
-	w.Write(Header)
-	_, err := scan(from, func(_ int64, record []string) error {
-		if pipeline.Status(record[3]) == pipeline.Failed {
+	w := bufio.NewWriterSize(to, 1<<16)
+	_, err := scan(from, func(r record) error {
+		if r.status == pipeline.Failed {
 			return nil
 		}
-		return w.Write(record)
+		_, err := io.Copy(w, io.NewSectionReader(from, r.start, r.end-r.start))
+		return err
 	})
-	w.Flush()
 	if err == nil {
-		err = errors.Join(w.Error(), buffered.Flush())
+		err = w.Flush()
 	}
 	if err != nil {
 		return fmt.Errorf("the results that are final: %w", err)
 	}
 	return to.Sync()
+}
+
+// replaceable reports a [*ResultsError] if something stands at a path that is no
+// result file.
+func replaceable(name string) error {
+	if !exists(name) {
+		return nil
+	}
+	file, err := openResults(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = checkHeader(file)
+	return err
 }
 
 // syncDir makes a rename in a directory last.

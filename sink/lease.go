@@ -39,7 +39,7 @@ func (p *Postgres) keepRenewing(ctx context.Context) {
 }
 
 // renew moves the end of every lease in our hands. A segment that is no longer
-// ours is lost.
+// ours is lost; one that has just been finished, with our fence, is not.
 func (p *Postgres) renew(ctx context.Context) {
 	before := p.holdings()
 	if len(before) == 0 {
@@ -50,7 +50,7 @@ func (p *Postgres) renew(ctx context.Context) {
 	asked := time.Now()
 	rows, _ := p.pool.Query(ctx, `
 		update bulksub.segments set lease_end = clock_timestamp() + $3
-		where job_id = $1 and owner = $2 and number = any($4) and not done
+		where job_id = $1 and number = any($4) and (owner = $2 or done)
 		returning number, fence`, p.job.ID, p.owner, p.lease, slices.Collect(maps.Keys(before)))
 	kept := make(map[int]int64)
 	var number int

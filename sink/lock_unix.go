@@ -3,12 +3,14 @@
 package sink
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
 
-// lock takes the file for this process until it is closed, or fails at once if
-// another process has it.
-func lock(f *os.File) error {
-	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+// lock takes the file for this process until it is closed. It reports at once
+// whether another process has it.
+func lock(f *os.File) (held bool, err error) {
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	return errors.Is(err, syscall.EWOULDBLOCK), err
 }

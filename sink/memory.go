@@ -8,7 +8,8 @@ import (
 )
 
 // Memory is a sink for a run that nobody will continue: it keeps every result in
-// memory, so the input must be small. It is safe for concurrent use.
+// memory, so the input must be small. Results and Counts may be called at any
+// time.
 type Memory struct {
 	mu      sync.Mutex
 	last    pipeline.Segment

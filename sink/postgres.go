@@ -124,7 +124,8 @@ func openNamed(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked
 	return FindJob(ctx, pool, name)
 }
 
-// openSeries opens the last job of a series, or the one after it.
+// openSeries opens the last job of a series, or the one after it. The number of
+// the next one is higher than every number taken, also by jobs that users named.
 func openSeries(ctx context.Context, pool *pgxpool.Pool, series string, asked Asked) (Job, error) {
 	for {
 		last, err := scanJob(pool.QueryRow(ctx, selectJob+"where series = $1 order by id desc limit 1", series))
@@ -136,8 +137,12 @@ func openSeries(ctx context.Context, pool *pgxpool.Pool, series string, asked As
 		}
 		_, err = pool.Exec(ctx, `
 			insert into bulksub.jobs (name, series, asked)
-			select $1::text || case when n = 0 then '' else '-' || n + 1 end, $1, $2
-			from (select count(*) as n from bulksub.jobs where series = $1) as before
+			select $1::text || case when n is null then '' else '-' || n + 1 end, $1, $2
+			from (
+				select max(case when name = $1 then 1 else substr(name, length($1) + 2)::bigint end) as n from bulksub.jobs
+				where name = $1 or starts_with(name, $1 || '-') and substr(name, length($1) + 2) ~ '^[0-9]{1,9}$'
+			) as before
+			where not exists (select from bulksub.jobs where series = $1 and state = 'open')
 			on conflict (name) do nothing`, series, asked)
 		if err != nil {
 			return Job{}, fmt.Errorf("make the next %s: %w", series, err)
@@ -147,22 +152,30 @@ func openSeries(ctx context.Context, pool *pgxpool.Pool, series string, asked As
 
 // reopen makes the failed rows of a finished job open again: their segments are
 // claimed once more, and the claim forgets them.
+// Job and segments change together, and one process after the other.
 func (p *Postgres) reopen(ctx context.Context) error {
 	if !p.job.Done {
 		return nil
 	}
-	tag, err := p.pool.Exec(ctx, `
-		update bulksub.segments set done = false, owner = null, counts = null
-		where job_id = $1 and done and (counts->>'failed')::bigint > 0`, p.job.ID)
+	err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `select state = 'done' from bulksub.jobs where id = $1 for update`, p.job.ID).Scan(&p.job.Done)
+		if err != nil || !p.job.Done {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `
+			update bulksub.segments set done = false, owner = null, counts = null
+			where job_id = $1 and done and (counts->>'failed')::bigint > 0`, p.job.ID)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		p.job.Done = false
+		_, err = tx.Exec(ctx, `update bulksub.jobs set state = 'open', finished_at = null where id = $1`, p.job.ID)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("open the failed rows of job %s again: %w", p.job.Name, err)
 	}
-	if tag.RowsAffected() == 0 {
-		return nil
-	}
-	p.job.Done = false
-	_, err = p.pool.Exec(ctx, `update bulksub.jobs set state = 'open', finished_at = null where id = $1`, p.job.ID)
-	return err
+	return nil
 }
 
 // Complete closes the job, if every segment is finished.

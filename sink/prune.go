@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -23,9 +24,11 @@ const pruneChunk = 1000
 // marks them there, and brings them back.
 //
 // Only a row that still holds the token that was judged is touched, and in the
-// same statement the whole row goes into bulksub.pruned (P4). Each statement is
-// a transaction of at most 1,000 rows; a run that was cut short is finished by
-// pruning again.
+// same statement the whole row goes into bulksub.pruned (P4), each column as the
+// text that Postgres writes for it and reads back as the same value. A
+// transaction takes at most 1,000 rows; a run that was cut short is finished by
+// pruning again. What a deleted row takes with it in other tables (on delete
+// cascade) is not archived.
 type Pruner struct {
 	Pool     *pgxpool.Pool
 	Job      Job
@@ -70,27 +73,39 @@ func (p *Pruner) Check(ctx context.Context) error {
 	if r.Kind != "table" {
 		return flaw("only the rows of a table can be pruned, and this is a %s", r.Kind)
 	}
-	privilege := map[string]string{PruneDelete: "delete", PruneMark: "update"}[p.Mode]
-	var granted bool
-	if err := p.Pool.QueryRow(ctx, `select has_table_privilege($1, $2)`, r.Name, privilege).Scan(&granted); err != nil {
-		return r.Explain(err)
-	}
-	if !granted {
-		return flaw("this user may not prune it; grant %s", privilege)
-	}
-	if p.Mode != PruneMark {
-		return nil
-	}
-	var kind string
+	var inherited, granted bool
 	err := p.Pool.QueryRow(ctx, `
-		select format_type(atttypid, atttypmod) from pg_attribute
-		where attrelid = to_regclass($1) and attname = $2 and not attisdropped`, r.Name, p.Column).Scan(&kind)
-	if err == pgx.ErrNoRows {
+		select c.relhassubclass and c.relkind = 'r', has_table_privilege(c.oid, 'delete')
+		from pg_class c where c.oid = to_regclass($1)`, r.Name).Scan(&inherited, &granted)
+	switch {
+	case err != nil:
+		return r.Explain(err)
+	case inherited:
+		return flaw("other tables inherit from it, whose rows have columns that it does not know; prune each of those by itself")
+	case p.Mode == PruneMark:
+		return p.checkMark(ctx, flaw)
+	case !granted:
+		return flaw("this user may not prune it; grant delete")
+	}
+	return nil
+}
+
+func (p *Pruner) checkMark(ctx context.Context, flaw func(string, ...any) error) error {
+	r := p.Relation
+	var kind string
+	var granted bool
+	err := p.Pool.QueryRow(ctx, `
+		select format_type(atttypid, atttypmod), has_column_privilege(attrelid, attnum, 'update') from pg_attribute
+		where attrelid = to_regclass($1) and attname = $2 and attnum > 0 and not attisdropped`, r.Name, p.Column).Scan(&kind, &granted)
+	if errors.Is(err, pgx.ErrNoRows) {
 		return flaw("there is no column %q to mark; add one (alter table %s add column %s timestamptz) or name one with --prune-column",
 			p.Column, r.Name, postgres.Quote(p.Column))
 	}
 	if err == nil && kind != "timestamp with time zone" {
-		return flaw("the column %q is of type %s; a mark is a timestamptz", p.Column, kind)
+		return flaw("the column %q is of type %s; a mark is a timestamptz: name another column with --prune-column", p.Column, kind)
+	}
+	if err == nil && !granted {
+		return flaw("this user may not mark its rows; grant update (%s)", postgres.Quote(p.Column))
 	}
 	return r.Explain(err)
 }
@@ -107,7 +122,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 	if gone == 0 {
 		return nil
 	}
-	if p.Max < 1 && (ok == 0 || float64(gone) > p.Max*float64(rows)) {
+	if p.Max < 1 && (ok == 0 || float64(gone)/float64(rows) > p.Max) {
 		return &HeldBackError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max}
 	}
 	found, _ := p.Pool.Query(ctx, `
@@ -126,52 +141,55 @@ func (p *Pruner) Prune(ctx context.Context) error {
 }
 
 func (p *Pruner) pruneSegment(ctx context.Context, segment int) error {
-	sql := p.statement()
-	for last, more := "", true; more; {
-		err := p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
-			var seen int
-			var until *string
-			err := p.Pool.QueryRow(ctx, sql, p.Job.ID, segment, last, pruneChunk, p.Relation.Name, p.Mode).Scan(&seen, &until)
-			if until != nil && err == nil {
-				last = *until
-			}
-			more = seen == pruneChunk
-			return p.explain(err)
+	for last, seen := (*string)(nil), pruneChunk; seen == pruneChunk; {
+		var until *string
+		err := p.chunk(ctx, func(ctx context.Context, tx pgx.Tx, columns []column) error {
+			return tx.QueryRow(ctx, p.statement(columns), p.Job.ID, segment, last, pruneChunk, p.Relation.Name, p.Mode).Scan(&seen, &until)
 		})
 		if err != nil {
-			return fmt.Errorf("prune %s: %w", p.Relation.Name, err)
+			return fmt.Errorf("prune %s: %w", p.Relation.Name, p.explain(err))
 		}
+		last = until
 	}
 	return nil
 }
 
-// statement prunes the next not-found rows of a segment.
-func (p *Pruner) statement() string {
+// statement prunes the next not-found rows of a segment. Keys are compared by the
+// collation of the table, whose index they must find; tokens byte by byte.
+func (p *Pruner) statement(columns []column) string {
 	r := p.Relation
-	where := fmt.Sprintf("where %s = j.row_key::%s and %s::text = j.token", r.Key.SQL(), r.Key.Type, r.Token.SQL())
-	change := "delete from " + r.Name + " t using judged j " + where + " returning j.row_key, j.token, to_jsonb(t) as was"
+	where := fmt.Sprintf("where %s = j.row_key::%s and %s::text collate \"C\" = j.token", r.Key.SQL(), r.Key.Type, r.Token.SQL())
+	change := "delete from " + r.Name + " t using judged j " + where + " returning j.row_key, j.token, " + archive(columns) + " as was"
 	if p.Mode == PruneMark {
 		mark := postgres.Quote(p.Column)
-		change = fmt.Sprintf("update %s t set %s = clock_timestamp() from judged j %s and t.%s is null returning j.row_key, j.token, to_jsonb(t) || jsonb_build_object(%s, null) as was",
-			r.Name, mark, where, mark, quoteLiteral(p.Column))
+		change = fmt.Sprintf("update %s t set %s = clock_timestamp() from judged j %s and t.%s is null returning j.row_key, j.token, %s || jsonb_build_object(%s, null) as was",
+			r.Name, mark, where, mark, archive(columns), quoteLiteral(p.Column))
 	}
 	return `
 		with judged as (
-			select row_key, token from bulksub.rows
-			where job_id = $1 and segment = $2 and status = 'not_found' and row_key > $3 order by row_key limit $4
+			select row_key collate "default" as row_key, token from bulksub.rows
+			where job_id = $1 and segment = $2 and status = 'not_found' and ($3::text is null or row_key > $3)
+			order by rows.row_key limit $4
 		), changed as (` + change + `), archived as (
 			insert into bulksub.pruned (job_id, "table", row_key, token, mode, "row")
 			select $1, $5, row_key, token, $6, was from changed
 		)
-		select count(*), max(row_key) from judged`
+		select count(*), max(row_key collate "C") from judged`
 }
 
 func (p *Pruner) explain(err error) error {
-	if postgres.Code(err) == "23503" {
-		return &postgres.RelationError{Relation: p.Relation.Label(), Err: err,
-			Problem: "other tables refer to rows that are to go; prune with --prune mark, or let those references cascade"}
+	problem := "the database refuses to change its rows"
+	switch code := postgres.Code(err); {
+	case code == "" || postgres.Passes(err):
+		return err
+	case code == "42P01" || code == "42703":
+		return p.Relation.Explain(err)
+	case code == "42501":
+		problem = "this user may not prune it; grant select, insert, update and delete on it and in schema bulksub"
+	case code == "23503":
+		problem = "other tables refer to rows that are to go; prune with --prune mark, or let those references cascade"
 	}
-	return p.Relation.Explain(err)
+	return &postgres.RelationError{Relation: p.Relation.Label(), Problem: problem, Err: err}
 }
 
 // Pruned counts the job's rows that are pruned now.

@@ -1,9 +1,9 @@
 package sink
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -93,13 +93,36 @@ func (p *Postgres) copyIn(ctx context.Context, tx pgx.Tx, results []pipeline.Res
 	if len(results) == 0 {
 		return nil
 	}
-	var text []byte
-	job := strconv.FormatInt(p.job.ID, 10)
-	for i := range results {
-		text = appendRow(text, job, &results[i])
-	}
-	_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(text), copyRows)
+	_, err := tx.Conn().PgConn().CopyFrom(ctx, &copyText{job: strconv.FormatInt(p.job.ID, 10), left: results}, copyRows)
 	return err
+}
+
+// copyText reads results in COPY's text format, a few at a time.
+type copyText struct {
+	job  string
+	left []pipeline.Result
+	text []byte // written and not yet read
+	room []byte // for the next text
+}
+
+const copyBytes = 32 << 10
+
+// Read implements [io.Reader].
+func (c *copyText) Read(p []byte) (int, error) {
+	if len(c.text) == 0 {
+		c.text = c.room[:0]
+		for len(c.left) > 0 && len(c.text) < copyBytes {
+			c.text = appendRow(c.text, c.job, &c.left[0])
+			c.left = c.left[1:]
+		}
+		c.room = c.text
+	}
+	if len(c.text) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.text)
+	c.text = c.text[n:]
+	return n, nil
 }
 
 // appendRow writes a result in COPY's text format (PostgreSQL documentation,
@@ -128,7 +151,7 @@ func appendNullable(b []byte, s string) []byte {
 // appendText escapes what COPY reads specially. What Postgres cannot hold (NUL,
 // invalid UTF-8; only malformed tokens have it) becomes U+FFFD.
 func appendText(b []byte, s string) []byte {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '\\' || r > '~' }) {
+	if plain(s) {
 		return append(b, s...)
 	}
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\ufffd"), "\ufffd")
@@ -147,6 +170,16 @@ func appendText(b []byte, s string) []byte {
 		}
 	}
 	return b
+}
+
+// plain reports whether COPY reads the text as it stands.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // Finish closes a segment and notes the counts of its results.

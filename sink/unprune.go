@@ -3,7 +3,6 @@ package sink
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -30,78 +29,62 @@ func (p *Pruner) Unprune(ctx context.Context) (restored, left int64, err error) 
 }
 
 func (p *Pruner) restoreAll(ctx context.Context, mode string) (restored, left int64, err error) {
-	sql := p.unmark()
-	if mode == PruneDelete {
-		columns, err := p.columns(ctx)
-		if err != nil {
-			return 0, 0, err
-		}
-		sql = p.reinsert(columns)
-	}
-	for last, more := int64(0), true; more && err == nil; {
-		err = p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
-			var seen, done int64
-			var until *int64
-			err := p.Pool.QueryRow(ctx, sql, p.Job.ID, last, pruneChunk, p.Relation.Name).Scan(&seen, &done, &until)
-			if err != nil {
-				return p.Relation.Explain(err)
+	for last, seen := int64(0), int64(pruneChunk); seen == pruneChunk; {
+		var done, until int64
+		err := p.chunk(ctx, func(ctx context.Context, tx pgx.Tx, columns []column) error {
+			sql := p.unmark()
+			if mode == PruneDelete {
+				sql = p.reinsert(columns)
 			}
-			if more = until != nil && seen == pruneChunk; more {
-				last = *until
-			}
-			restored, left = restored+done, left+seen-done
-			return nil
+			return tx.QueryRow(ctx, sql, p.Job.ID, last, pruneChunk, p.Relation.Name).Scan(&seen, &done, &until)
 		})
+		if err != nil {
+			return restored, left, p.explainBack(err)
+		}
+		last, restored, left = until, restored+done, left+seen-done
 	}
-	return restored, left, err
+	return restored, left, nil
 }
 
-// columns lists the table's columns that can be inserted.
-func (p *Pruner) columns(ctx context.Context) ([]string, error) {
-	rows, _ := p.Pool.Query(ctx, `
-		select attname::text from pg_attribute
-		where attrelid = to_regclass($1) and attnum > 0 and not attisdropped and attgenerated = '' order by attnum`, p.Relation.Name)
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, p.Relation.Explain(err)
-	}
-	for i, name := range names {
-		names[i] = postgres.Quote(name)
-	}
-	return names, nil
-}
-
-func (p *Pruner) reinsert(columns []string) string {
-	list := strings.Join(columns, ", ")
-	was := "was." + strings.Join(columns, ", was.")
+func (p *Pruner) reinsert(columns []column) string {
+	r := p.Relation
+	names, values := unarchive(columns)
 	return restore(PruneDelete, fmt.Sprintf(`
-		insert into %s as t (%s) overriding system value
-		select %s from archived, jsonb_populate_record(null::%s, archived."row") as was
-		on conflict do nothing returning %s::text as row_key`,
-		p.Relation.Name, list, was, p.Relation.Name, p.Relation.Key.SQL()))
+		inserted as (
+			insert into %s as t (%s) overriding system value select %s from archived order by id
+			on conflict do nothing returning %s as key
+		), back as (
+			select max(id) as id from archived join inserted on inserted.key = archived.row_key::%s group by row_key
+		)`, r.Name, names, values, r.Key.SQL(), r.Key.Type))
 }
 
 func (p *Pruner) unmark() string {
 	r := p.Relation
 	return restore(PruneMark, fmt.Sprintf(`
-		update %s t set %s = null from archived
-		where %s = archived.row_key::%s and %s::text = archived.token
-		returning archived.row_key`,
-		r.Name, postgres.Quote(p.Column), r.Key.SQL(), r.Key.Type, r.Token.SQL()))
+		back as (
+			update %s t set %s = null from archived
+			where %s = archived.row_key::%s and %s::text collate "C" = archived.token
+			returning archived.id
+		)`, r.Name, postgres.Quote(p.Column), r.Key.SQL(), r.Key.Type, r.Token.SQL()))
 }
 
-// restore wraps the statement that brings the archived rows back and returns the
-// keys of those it could.
+// restore wraps what brings the archived rows back and ends in a relation of
+// those that it could.
 func restore(mode, change string) string {
 	return `
 		with archived as (
 			select id, row_key, token, "row" from bulksub.pruned
 			where job_id = $1 and restored_at is null and mode = '` + mode + `' and "table" = $4 and id > $2 order by id limit $3
-		), back as (` + change + `), noted as (
-			update bulksub.pruned p set restored_at = clock_timestamp()
-			from archived join back using (row_key) where p.id = archived.id returning p.id
+		), ` + change + `, noted as (
+			update bulksub.pruned p set restored_at = clock_timestamp() from back where p.id = back.id returning p.id
 		)
-		select (select count(*) from archived), (select count(*) from noted), (select max(id) from archived)`
+		select (select count(*) from archived), (select count(*) from noted), (select coalesce(max(id), 0) from archived)`
 }
 
-func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+func (p *Pruner) explainBack(err error) error {
+	if postgres.Code(err) == "23503" {
+		return &postgres.RelationError{Relation: p.Relation.Label(), Err: err,
+			Problem: "rows of other tables that the pruned ones refer to are gone; bring those back first"}
+	}
+	return p.explain(err)
+}

@@ -1,0 +1,449 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// devices has a column of every kind that is hard to bring back.
+const devices = `
+	create type pair as (a int, b text);
+	create type mood as enum ('fine', 'so so');
+	create table devices (
+		id bigint generated always as identity primary key, token text, pruned_at timestamptz,
+		"Odd ""name's" text default E'tab\t"quote"\\ \n', spelled json default '{"b": 1,  "a":2, "a":"\u0000"}', nothing jsonb default 'null',
+		known jsonb default '{"a": [1.50, null, "\n"]}', none jsonb, texts text[] default '{a,NULL,"NULL","a,b",""}',
+		shifted int[] default '[5:6]={1,2}', grid int[] default '{{1,2},{3,4}}', empty text[] default '{}', docs jsonb[] default array['null', '{"a":1}']::jsonb[],
+		raw bytea default '\x00ff5c', exact numeric default 1.5000, huge numeric default 1e200, nan numeric default 'NaN',
+		ratio float8 default '-0', third float8 default 1.0/3, single real default 0.1, endless float8 default '-Infinity',
+		at timestamptz default '2026-10-25 01:30:00.123456+02', never timestamp default 'infinity', day date default '0044-03-15 BC',
+		span interval default '-1 mon +2 days -00:00:01.5', during tstzrange default '[2026-01-01 00:00+00,)', clock timetz default '12:00:00.5+05:30',
+		flag bool default false, who uuid default '00000000-0000-0000-0000-00000000abcd', net inet default '10.0.0.1/8', code char(4) default 'a', bits bit varying default b'0101',
+		price money default 1234.5, mixed pair default row(1, null), state mood default 'so so', "order" "char" default 'x', words tsvector default 'a:1 b',
+		doubled bigint generated always as (41 + 1) stored, small varchar(3) default 'abc'
+	);
+	insert into devices (token) select 't' || n from generate_series(1, 30) n`
+
+// judged makes a job with a result for each row of a table: not_found for the
+// keys named, ok for the rest.
+func judged(t *testing.T, db *pgxpool.Pool, table, key string, gone ...string) *Pruner {
+	t.Helper()
+	relation, err := postgres.Resolve(t.Context(), db, postgres.Wanted{Table: table, TokenColumn: "token", KeyColumn: key})
+	must(t, err)
+	p := newPostgres(t, db, "job")
+	c := claim(t, p, 1)
+	rows, err := db.Query(t.Context(), relation.Select(relation.Key.SQL()+"::text, "+relation.Token.SQL()+"::text", ""))
+	must(t, err)
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r pipeline.Result, err error) {
+		r = pipeline.Result{Claim: c, Topic: "news", Status: pipeline.OK}
+		err = row.Scan(&r.Key, &r.Token)
+		if slices.Contains(gone, r.Key) {
+			r.Status = pipeline.NotFound
+		}
+		return r, err
+	})
+	must(t, err)
+	must(t, p.Record(t.Context(), all))
+	must(t, p.Finish(t.Context(), c))
+	return &Pruner{Pool: db, Job: p.Job(), Relation: relation, Mode: PruneDelete, Column: "pruned_at", Max: 0.5,
+		Retry: postgres.Retrier{Patience: time.Minute, Timeout: time.Minute}}
+}
+
+func prunable(t *testing.T, mode string, gone ...string) (*pgxpool.Pool, *Pruner) {
+	t.Helper()
+	db := pgtest.New(t)
+	mustExec(t, db, devices)
+	p := judged(t, db, "devices", "", gone...)
+	p.Mode = mode
+	must(t, p.Check(t.Context()))
+	return db, p
+}
+
+// look is the whole table, byte for byte.
+func look(t *testing.T, db postgres.Querier, table string) string {
+	t.Helper()
+	return ask[string](t, db, `select coalesce(string_agg(t::text, e'\n' order by t::text), '') from `+table+` t`)
+}
+
+func ids(t *testing.T, db postgres.Querier, condition string) []string {
+	t.Helper()
+	return ask[[]string](t, db, `select coalesce(array_agg(id::text order by id), '{}') from devices where `+condition)
+}
+
+func wantPruned(t *testing.T, p *Pruner, want int64) {
+	t.Helper()
+	got, err := Pruned(t.Context(), p.Pool, p.Job)
+	must(t, err)
+	if got != want {
+		t.Errorf("%d pruned, want %d", got, want)
+	}
+}
+
+func wantRestored(t *testing.T, p *Pruner, restored, left int64) {
+	t.Helper()
+	r, l, err := p.Unprune(t.Context())
+	must(t, err)
+	if r != restored || l != left {
+		t.Errorf("restored %d, left %d; want %d, %d", r, l, restored, left)
+	}
+}
+
+func TestPruneAndBack(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{PruneDelete, PruneMark} {
+		t.Run(mode, func(t *testing.T) {
+			db, p := prunable(t, mode, "3", "5", "8")
+			before := look(t, db, "devices")
+			rest := `(select * from devices where id not in (3, 5, 8))`
+			others := look(t, db, rest)
+			for range 2 {
+				must(t, p.Prune(t.Context()))
+				wantPruned(t, p, 3)
+				if look(t, db, rest) != others {
+					t.Error("other rows were changed")
+				}
+			}
+			gone := map[string]string{PruneDelete: "false", PruneMark: "pruned_at is not null"}[mode]
+			here := map[string]string{PruneDelete: "id in (3, 5, 8)", PruneMark: "pruned_at is null and id in (3, 5, 8)"}[mode]
+			if mode == PruneMark {
+				wantKeys(t, "marked", ids(t, db, gone), "3", "5", "8")
+			}
+			if left := ids(t, db, here); len(left) > 0 {
+				t.Errorf("not pruned: %v", left)
+			}
+			archived := ask[string](t, db, `select concat_ws(' ', row_key, token, "table", mode, "row"->>'id', "row"->>'token', "row"->>'spelled', "row"->>'doubled', coalesce("row"->>'pruned_at', 'null'))
+				from bulksub.pruned order by id limit 1`)
+			wantText(t, archived, `3 t3 "public"."devices" `+mode+` 3 t3 {"b": 1,  "a":2, "a":"\u0000"} 42 null`)
+
+			mustExec(t, db, `set timezone to 'Asia/Tokyo'`)
+			wantRestored(t, p, 3, 0)
+			mustExec(t, db, `reset timezone`)
+			if after := look(t, db, "devices"); after != before {
+				t.Errorf("the table was\n%s\nand is\n%s", before, after)
+			}
+			wantRestored(t, p, 0, 0)
+			wantPruned(t, p, 0)
+			must(t, p.Prune(t.Context()))
+			wantPruned(t, p, 3)
+		})
+	}
+}
+
+// TestArchiveReadsTheSameEverywhere brings rows back from a session with other
+// settings.
+func TestArchiveReadsTheSameEverywhere(t *testing.T) {
+	t.Parallel()
+	db, p := prunable(t, PruneDelete, "3")
+	before := look(t, db, "devices")
+	other := db.Config()
+	for name, value := range map[string]string{"datestyle": "SQL, DMY", "intervalstyle": "sql_standard", "extra_float_digits": "0", "bytea_output": "escape", "timezone": "Asia/Kolkata"} {
+		other.ConnConfig.RuntimeParams[name] = value
+	}
+	strange, err := pgxpool.NewWithConfig(t.Context(), other)
+	must(t, err)
+	t.Cleanup(strange.Close)
+	p.Pool = strange
+	must(t, p.Prune(t.Context()))
+	p.Pool = db
+	wantRestored(t, p, 1, 0)
+	if after := look(t, db, "devices"); after != before {
+		t.Errorf("the table was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// TestPruneTouchesOnlyWhatWasJudged: between the verdict and the pruning, rows
+// get other tokens, and keys other rows.
+func TestPruneTouchesOnlyWhatWasJudged(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{PruneDelete, PruneMark} {
+		t.Run(mode, func(t *testing.T) {
+			db, p := prunable(t, mode, "1", "2", "3", "4", "5")
+			mustExec(t, db, `update devices set token = 'new' where id = 1`)
+			mustExec(t, db, `delete from devices where id = 2`)
+			mustExec(t, db, `insert into devices (id, token) overriding system value values (2, 'reused')`)
+			mustExec(t, db, `update devices set token = 'T3' where id = 3`)
+			mustExec(t, db, `update devices set token = null where id = 4`)
+			stay := look(t, db, `(select * from devices where id <> 5)`)
+			must(t, p.Prune(t.Context()))
+			wantPruned(t, p, 1)
+			if look(t, db, `(select * from devices where id <> 5)`) != stay {
+				t.Error("a row that was not judged was changed")
+			}
+		})
+	}
+}
+
+func TestPruneComparesTokensByteByByte(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `create collation blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`)
+	mustExec(t, db, `create table d (id text collate blind primary key, token text collate blind); insert into d values ('a', 'tok'), ('b', 'x'), ('c', 'y')`)
+	p := judged(t, db, "d", "", "a")
+	mustExec(t, db, `update d set token = 'TOK' where id = 'a'`)
+	must(t, p.Prune(t.Context()))
+	wantPruned(t, p, 0)
+	mustExec(t, db, `update d set token = 'tok' where id = 'a'`)
+	must(t, p.Prune(t.Context()))
+	wantPruned(t, p, 1)
+	wantRestored(t, p, 1, 0)
+}
+
+// TestPruneWaitsForARowUnderChange changes a judged row in a transaction that
+// commits while the pruning waits for it.
+func TestPruneWaitsForARowUnderChange(t *testing.T) {
+	t.Parallel()
+	db, p := prunable(t, PruneDelete, "1", "2")
+	tx, err := db.Begin(t.Context())
+	must(t, err)
+	mustExec(t, tx, `update devices set token = 'new' where id = 1`)
+	pruned := make(chan error, 1)
+	go func() { pruned <- p.Prune(context.WithoutCancel(t.Context())) }()
+	for !ask[bool](t, db, `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`) {
+		if len(pruned) > 0 {
+			t.Fatal("nothing waited")
+		}
+	}
+	must(t, tx.Commit(t.Context()))
+	must(t, <-pruned)
+	wantPruned(t, p, 1)
+	wantKeys(t, "left", ids(t, db, "id < 3"), "1")
+}
+
+func TestPruneByOtherKeys(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ kind, a, b, c string }{
+		"uuid": {"uuid", "00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b", "00000000-0000-0000-0000-00000000000c"},
+		"text": {"text", "", "É ' \\ b", "c"},
+		"char": {"char(3)", "a  ", "b  ", "c"},
+		"time": {"timestamptz", "2026-01-01 00:00:00.5+00", "2026-01-01 00:00:00+00", "2027-01-01 00:00:00+00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := pgtest.New(t)
+			mustExec(t, db, `create table d (token text, k `+test.kind+` primary key)`)
+			mustExec(t, db, `insert into d values ('same', $1), ('same', $2), ('other', $3)`, test.a, test.b, test.c)
+			before := look(t, db, "d")
+			a := ask[string](t, db, `select k::text from d order by k limit 1`)
+			p := judged(t, db, "d", "", a)
+			must(t, p.Prune(t.Context()))
+			wantPruned(t, p, 1)
+			if n := ask[int](t, db, `select count(*) from d where token = 'same'`); n != 1 {
+				t.Errorf("%d rows with the token, want the one that was not judged", n)
+			}
+			wantRestored(t, p, 1, 0)
+			if look(t, db, "d") != before {
+				t.Errorf("the table was\n%s\nand is\n%s", before, look(t, db, "d"))
+			}
+		})
+	}
+}
+
+func TestUnpruneLeavesWhatWasTaken(t *testing.T) {
+	t.Parallel()
+	db, p := prunable(t, PruneDelete, "1", "2", "3")
+	mustExec(t, db, `create unique index on devices (token)`)
+	must(t, p.Prune(t.Context()))
+	mustExec(t, db, `insert into devices (id, token) overriding system value values (1, 'new'), (99, 't2')`)
+	taken := look(t, db, "devices")
+	wantRestored(t, p, 1, 2)
+	if look(t, db, `(select * from devices where id <> 3)`) != taken {
+		t.Error("a row that took a key was changed")
+	}
+	wantPruned(t, p, 2)
+	mustExec(t, db, `delete from devices where id in (1, 99)`)
+	wantRestored(t, p, 2, 0)
+}
+
+// many is a table of 4,500 rows of which 2,200 are gone: three chunks.
+func many(t *testing.T) (*pgxpool.Pool, *Pruner) {
+	db := pgtest.New(t)
+	mustExec(t, db, `create table d (id int primary key, token text); insert into d select n, 't' || n from generate_series(1, 4500) n`)
+	var gone []string
+	for i := range 2200 {
+		gone = append(gone, fmt.Sprint(2*i+1))
+	}
+	return db, judged(t, db, "d", "", gone...)
+}
+
+// wantManyPruned: what is in the archive is not in the table, once each.
+func wantManyPruned(t *testing.T, db *pgxpool.Pool, p *Pruner) {
+	t.Helper()
+	wantPruned(t, p, 2200)
+	if got := ask[string](t, db, `select count(*) || ' ' || (select count(distinct row_key) from bulksub.pruned) || ' ' ||
+		(select count(*) from bulksub.pruned where row_key in (select id::text from d)) from d`); got != "2300 2200 0" {
+		t.Errorf("rows left, rows archived, rows in both: %s", got)
+	}
+}
+
+func TestPruneCutShort(t *testing.T) {
+	t.Parallel()
+	db, p := many(t)
+	through, cut := newCutter(t, db)
+	p.Pool = cut
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	through.arm(func(net.Conn, []byte) error {
+		through.accident = func(net.Conn, []byte) error {
+			cancel()
+			return errCut
+		}
+		return nil
+	})
+	if err := p.Prune(ctx); err == nil {
+		t.Error("the pruning was not cut short")
+	}
+	wantPruned(t, p, 1000)
+	must(t, p.Prune(t.Context()))
+	wantManyPruned(t, db, p)
+}
+
+func TestPruneWithUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	for name, accident := range map[string]func(net.Conn, []byte) error{"before": cutBefore, "after": cutAfter} {
+		t.Run(name, func(t *testing.T) {
+			db, p := many(t)
+			before := look(t, db, "d")
+			through, cut := newCutter(t, db)
+			p.Pool = cut
+			through.arm(accident)
+			must(t, p.Prune(t.Context()))
+			wantManyPruned(t, db, p)
+			through.arm(accident)
+			_, left, err := p.Unprune(t.Context())
+			must(t, err)
+			if through.armed() || left != 0 || look(t, db, "d") != before {
+				t.Errorf("not everything came back: %d left", left)
+			}
+		})
+	}
+}
+
+func TestPruneIsRefusedByTheTable(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ setup, advice string }{
+		"foreign key": {`create table refs (id int references d); insert into refs values (4399)`, "--prune mark"},
+		"trigger": {`create function refuse() returns trigger language plpgsql as $$ begin if old.id = 4399 then raise 'keep it'; end if; return old; end $$;
+			create trigger keep before delete on d for each row execute function refuse()`, "keep it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, p := many(t)
+			mustExec(t, db, test.setup)
+			err := p.Prune(t.Context())
+			flaw, ok := errors.AsType[*postgres.RelationError](err)
+			if !ok {
+				t.Fatalf("pruned: %v", err)
+			}
+			wantText(t, flaw.Error(), "d", test.advice)
+			if got := ask[string](t, db, `select (4500 - count(*)) % 1000 || ' ' || 4500 - count(*) - (select count(*) from bulksub.pruned) from d`); got != "0 0" {
+				t.Errorf("rows of a cut chunk, rows gone and not archived: %s", got)
+			}
+		})
+	}
+}
+
+func TestPruneHonoursATriggerThatKeepsRows(t *testing.T) {
+	t.Parallel()
+	db, p := prunable(t, PruneDelete, "1", "2")
+	mustExec(t, db, `create function keep() returns trigger language plpgsql as $$ begin if old.id = 1 then return null; end if; return old; end $$;
+		create trigger keep before delete on devices for each row execute function keep()`)
+	must(t, p.Prune(t.Context()))
+	wantPruned(t, p, 1)
+	wantKeys(t, "left", ids(t, db, "id < 3"), "1")
+}
+
+func TestPruneBrake(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		statuses map[pipeline.Status]int
+		max      float64
+		held     string // what the error says; "": pruned
+	}{
+		"above":            {map[pipeline.Status]int{pipeline.NotFound: 3, pipeline.OK: 7}, 0.2, "3 of 10 rows were not found, more than 20 %"},
+		"exactly at":       {map[pipeline.Status]int{pipeline.NotFound: 29, pipeline.OK: 1, pipeline.Invalid: 70}, 0.29, ""},
+		"none ok":          {map[pipeline.Status]int{pipeline.NotFound: 1, pipeline.Failed: 99}, 0.2, "not one was ok"},
+		"all, max 1":       {map[pipeline.Status]int{pipeline.NotFound: 10}, 1, ""},
+		"nothing to prune": {map[pipeline.Status]int{pipeline.Failed: 10}, 0.2, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := pgtest.New(t)
+			mustExec(t, db, devices)
+			p := judged(t, db, "devices", "")
+			mustExec(t, db, `truncate bulksub.rows`)
+			counts := make(map[string]int)
+			for status, n := range test.statuses {
+				counts[string(status)] = n
+			}
+			mustExec(t, db, `update bulksub.segments set counts = $1`, counts)
+			p.Max = test.max
+			err := p.Prune(t.Context())
+			if held, ok := errors.AsType[*HeldBackError](err); ok != (test.held != "") {
+				t.Errorf("pruned: %v", err)
+			} else if ok {
+				wantText(t, held.Error(), "nothing was pruned", test.held, "bulksub prune job --prune-max")
+				if p.Max = held.needed(); p.Prune(t.Context()) != nil {
+					t.Errorf("held back at the limit of %v that it advised", p.Max)
+				}
+			}
+		})
+	}
+}
+
+func TestPruneCheck(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `
+		create table d (id int primary key, token text, pruned_at timestamptz, day date); create view v as select * from d;
+		create table parent (id int primary key, token text); create table child (more text) inherits (parent);
+		create role reader; grant select on d to reader; create role marker; grant select, update (pruned_at) on d to marker`)
+	t.Cleanup(func() { db.Exec(context.Background(), `drop owned by reader, marker; drop role reader, marker`) })
+	for name, test := range map[string]struct {
+		wanted             postgres.Wanted
+		role, mode, column string
+		flaw               string
+	}{
+		"table":         {mode: PruneDelete},
+		"mark":          {mode: PruneMark, column: "pruned_at"},
+		"view":          {wanted: postgres.Wanted{Table: "v", KeyColumn: "id"}, mode: PruneDelete, flaw: "this is a view"},
+		"query":         {wanted: postgres.Wanted{Query: "select * from d", KeyColumn: "id"}, mode: PruneDelete, flaw: "this is a query"},
+		"inherited":     {wanted: postgres.Wanted{Table: "parent"}, mode: PruneDelete, flaw: "inherit"},
+		"no right":      {role: "reader", mode: PruneDelete, flaw: "grant delete"},
+		"no mark right": {role: "reader", mode: PruneMark, column: "pruned_at", flaw: `grant update ("pruned_at")`},
+		"marker":        {role: "marker", mode: PruneMark, column: "pruned_at"},
+		"no column":     {mode: PruneMark, column: `gone "at`, flaw: `add column "gone ""at" timestamptz`},
+		"wrong type":    {mode: PruneMark, column: "day", flaw: "of type date"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := db.Config()
+			if test.role != "" {
+				config.ConnConfig.RuntimeParams["role"] = test.role
+			}
+			as, err := pgxpool.NewWithConfig(t.Context(), config)
+			must(t, err)
+			defer as.Close()
+			if test.wanted.TokenColumn = "token"; test.wanted.Table+test.wanted.Query == "" {
+				test.wanted.Table = "d"
+			}
+			r, err := postgres.Resolve(t.Context(), as, test.wanted)
+			must(t, err)
+			err = (&Pruner{Pool: as, Relation: r, Mode: test.mode, Column: test.column}).Check(t.Context())
+			if _, ok := errors.AsType[*postgres.RelationError](err); ok != (test.flaw != "") {
+				t.Fatalf("check: %v", err)
+			}
+			if err != nil && !strings.Contains(err.Error(), test.flaw) {
+				t.Errorf("%v does not say %q", err, test.flaw)
+			}
+		})
+	}
+}
