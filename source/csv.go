@@ -65,11 +65,10 @@ func (c *CSV) survey(ctx context.Context) error {
 		return &InputError{Input: c.name, Problem: "the file cannot be examined", Err: cause(err)}
 	}
 	if _, err := c.file.Seek(0, io.SeekStart); err != nil {
-		return &InputError{Input: c.name, Problem: "the file cannot be read", Err: cause(err)}
+		return &InputError{Input: c.name, Problem: unreadable, Err: cause(err)}
 	}
 	digest := sha256.New()
-	raw := io.TeeReader(c.file, digest)
-	reader, err := newCSVReader(c.name, raw)
+	reader, err := newCSVReader(c.name, io.TeeReader(c.file, digest))
 	if err != nil {
 		return err
 	}
@@ -84,9 +83,6 @@ func (c *CSV) survey(ctx context.Context) error {
 	}
 	if !errors.Is(err, io.EOF) {
 		return err
-	}
-	if _, err := io.Copy(io.Discard, raw); err != nil {
-		return &InputError{Input: c.name, Problem: "the file cannot be read", Err: cause(err)}
 	}
 	c.rows, c.digest = reader.row, hex.EncodeToString(digest.Sum(nil))
 	return nil
@@ -148,9 +144,6 @@ func (c *CSV) advance(ctx context.Context) ([]string, error) {
 // seek brings the cursor before the segment's first row.
 func (c *CSV) seek(ctx context.Context, s pipeline.Segment) (last int64, column int, err error) {
 	first, last, err := parseBounds(s.Bounds)
-	if err == nil {
-		err = ctx.Err()
-	}
 	if err != nil {
 		return 0, 0, err
 	}
@@ -159,7 +152,7 @@ func (c *CSV) seek(ctx context.Context, s pipeline.Segment) (last int64, column 
 	}
 	if c.cursor == nil || c.cursor.row >= first {
 		if _, err := c.file.Seek(0, io.SeekStart); err != nil {
-			return 0, 0, &InputError{Input: c.name, Problem: "the file cannot be read", Err: cause(err)}
+			return 0, 0, &InputError{Input: c.name, Problem: unreadable, Err: cause(err)}
 		}
 		if c.cursor, err = newCSVReader(c.name, c.file); err != nil {
 			return 0, 0, err

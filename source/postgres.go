@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,14 +18,14 @@ import (
 
 const (
 	segmentRows = 50_000
-	pageRows    = 10_000
+	pageRows    = 5_000
 )
 
 // Postgres is a source of the rows of a table, a view or a query, in the order
 // of their key.
 //
 // A segment is a range of keys; it is cut by looking 50,000 keys ahead, which an
-// index on the key answers alone. Rows are read in keyset pages of 10,000, each a
+// index on the key answers alone. Rows are read in keyset pages of 5,000, each a
 // statement of its own that is over before its first row is handed out, so no
 // snapshot is held while the service is waited for. A row that is inserted while
 // the job runs is read if its key lies in what has not been read yet; one that is
@@ -67,7 +68,7 @@ func (p *Postgres) Estimate(ctx context.Context) (int64, error) {
 		}
 	}
 	if err := json.Unmarshal(plan, &explained); err != nil || len(explained) == 0 {
-		return 0, fmt.Errorf("the plan of the input has an unknown shape: %w", err)
+		return 0, fmt.Errorf("the plan of the input has an unknown shape: %s", plan)
 	}
 	return explained[0].Plan.Rows, nil
 }
@@ -100,7 +101,22 @@ func (p *Postgres) Next(ctx context.Context, after pipeline.Segment) (pipeline.S
 func (p *Postgres) key(ctx context.Context, next *bounds, order string) error {
 	condition, args := p.above(next.After)
 	sql := "select k::text from (" + p.relation.Select(p.relation.Key.SQL()+" as k", condition) + " " + order + ") as keys"
-	return p.pool.QueryRow(ctx, sql, args...).Scan(&next.To)
+	var to *string
+	if err := p.pool.QueryRow(ctx, sql, args...).Scan(&to); err != nil {
+		return err
+	}
+	if to == nil {
+		return p.flaw("the key column %q has nulls", p.relation.Key.Name)
+	}
+	if !utf8.ValidString(*to) {
+		return p.flaw("the key column %q is not valid UTF-8; name another with --key-column", p.relation.Key.Name)
+	}
+	next.To = *to
+	return nil
+}
+
+func (p *Postgres) flaw(format string, args ...any) error {
+	return &postgres.RelationError{Relation: p.relation.Label(), Problem: fmt.Sprintf(format, args...)}
 }
 
 func (p *Postgres) above(key *string) (condition string, args []any) {
@@ -166,7 +182,7 @@ func (p *Postgres) collect(rows pgx.Rows, page []pipeline.Row) ([]pipeline.Row, 
 			row.Flaw = "null"
 		}
 		if n := len(page); n > 0 && page[n-1].Key == row.Key {
-			return page, &postgres.RelationError{Relation: "the input", Problem: fmt.Sprintf("the key column %q is not unique: two rows share a value", p.relation.Key.Name)}
+			return page, p.flaw("the key column %q is not unique: two rows share a value", p.relation.Key.Name)
 		}
 		page = append(page, row)
 	}

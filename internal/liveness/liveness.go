@@ -10,6 +10,7 @@ package liveness
 import (
 	"errors"
 	"io/fs"
+	"strconv"
 	"strings"
 )
 
@@ -30,7 +31,10 @@ func Dead(address string) bool {
 		return false
 	}
 	before := address[cut+1:]
-	id, _, _ := strings.Cut(before, "@")
-	now, err := process(id)
+	number, _, _ := strings.Cut(before, "@")
+	if id, err := strconv.Atoi(number); err != nil || id <= 0 {
+		return false
+	}
+	now, err := process(number)
 	return errors.Is(err, fs.ErrNotExist) || err == nil && now != before
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
+	"syscall"
 )
 
 // namespace names where a process number means something.
@@ -28,6 +30,9 @@ const startField = 22 - 3
 // is [fs.ErrNotExist] if it has ended.
 func process(id string) (string, error) {
 	stat, err := os.ReadFile("/proc/" + id + "/stat")
+	if errors.Is(err, fs.ErrNotExist) && exists(id) {
+		return "", fs.ErrPermission
+	}
 	if err != nil {
 		return "", err
 	}
@@ -40,4 +45,11 @@ func process(id string) (string, error) {
 		return "", fs.ErrNotExist // killed, and only waiting for its parent to notice
 	}
 	return number + "@" + fields[startField], nil
+}
+
+// exists asks the kernel, for /proc may hide the processes of other users
+// (hidepid).
+func exists(id string) bool {
+	number, err := strconv.Atoi(id)
+	return err == nil && syscall.Kill(number, 0) != syscall.ESRCH
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,28 +62,55 @@ func (c *columns) unique(name string) bool {
 // describeTable finds a table by the name that a user gave. Capitals and dots
 // may stand without quotes, as long as only one table is meant.
 func describeTable(ctx context.Context, db Querier, name string) (*Relation, *columns, error) {
+	asked := &Relation{Name: name}
 	names, err := tableNames(name)
 	if err != nil {
-		return nil, nil, &RelationError{Relation: "table " + name, Problem: err.Error()}
+		return nil, nil, asked.flaw("%v", err)
 	}
+	var found []table
 	for _, n := range names {
-		var oid uint32
-		var schema, table, kind string
-		err := db.QueryRow(ctx, `
-			select c.oid, n.nspname, c.relname, c.relkind::text
-			from pg_class c join pg_namespace n on n.oid = c.relnamespace
-			where c.oid = to_regclass($1) and c.relkind in ('r', 'p', 'f', 'v', 'm')`, Quote(n...)).Scan(&oid, &schema, &table, &kind)
-		if err == pgx.ErrNoRows {
-			continue
+		t, err := findTable(ctx, db, n)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+		case err != nil:
+			return nil, nil, asked.Explain(err)
+		case !slices.Contains(found, t):
+			found = append(found, t)
 		}
-		if err != nil {
-			return nil, nil, (&Relation{Name: name}).Explain(err)
-		}
-		r := &Relation{Name: Quote(schema, table), Kind: kinds[kind], From: Quote(schema, table) + " as t"}
-		c, err := tableColumns(ctx, db, r, oid)
+	}
+	switch len(found) {
+	case 0:
+		return nil, nil, asked.flaw("there is no such table in this database; write its schema too if it is not on the search path")
+	case 1:
+		r := found[0].relation()
+		c, err := tableColumns(ctx, db, r, found[0].oid)
 		return r, c, err
 	}
-	return nil, nil, &RelationError{Relation: "table " + name, Problem: "there is no such table in this database; write its schema too if it is not on the search path"}
+	return nil, nil, asked.flaw("this may be %s or %s; write the one that is meant with double quotes", found[0].sql(), found[1].sql())
+}
+
+type table struct {
+	oid                uint32
+	schema, name, kind string
+}
+
+func (t table) sql() string { return Quote(t.schema, t.name) }
+
+func (t table) relation() *Relation {
+	return &Relation{Name: t.sql(), Kind: kinds[t.kind], From: t.sql() + " as t"}
+}
+
+// findTable returns [pgx.ErrNoRows] if there is no such table, also where the
+// name has more parts than a table's can have.
+func findTable(ctx context.Context, db Querier, name []string) (t table, err error) {
+	err = db.QueryRow(ctx, `
+		select c.oid, n.nspname, c.relname, c.relkind::text
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where c.oid = to_regclass($1) and c.relkind in ('r', 'p', 'f', 'v', 'm')`, Quote(name...)).Scan(&t.oid, &t.schema, &t.name, &t.kind)
+	if code := Code(err); code == "0A000" || code == "42601" {
+		err = pgx.ErrNoRows
+	}
+	return t, err
 }
 
 var kinds = map[string]string{"r": "table", "p": "table", "f": "foreign table", "v": "view", "m": "materialized view"}
@@ -105,14 +133,16 @@ func tableColumns(ctx context.Context, db Querier, r *Relation, oid uint32) (*co
 		select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull,
 			exists (select from pg_index i where i.indrelid = a.attrelid and i.indisunique and i.indisvalid
 				and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum)
-		from pg_attribute a
+				and (c.relkind = 'p' or not c.relhassubclass)
+		from pg_attribute a join pg_class c on c.oid = a.attrelid
 		where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum`, oid)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[column])
 	if err != nil {
 		return nil, r.Explain(err)
 	}
 	rows, _ = db.Query(ctx, `
-		select a.attname::text from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
+		select a.attname::text from pg_index i
+		join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])
 		where i.indrelid = $1 and i.indisprimary`, oid)
 	primary, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
@@ -124,8 +154,7 @@ func tableColumns(ctx context.Context, db Querier, r *Relation, oid uint32) (*co
 // describeQuery asks the database what a query's columns are, without running
 // it.
 func describeQuery(ctx context.Context, db Querier, query string) (*Relation, *columns, error) {
-	query = strings.TrimRight(strings.TrimSpace(query), "; \t\n")
-	r := &Relation{Kind: "query", From: "(" + query + "\n) as t"}
+	r := &Relation{Kind: "query", From: "(" + trimStatement(query) + "\n) as t"}
 	rows, err := db.Query(ctx, "select * from "+r.From+" limit 0")
 	if err != nil {
 		return nil, nil, r.Explain(err)

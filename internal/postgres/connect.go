@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,7 +29,8 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 type URLError struct{ Err error }
 
 func (e *URLError) Error() string {
-	return "the database URL cannot be used (--database-url, DATABASE_URL): " + e.Err.Error()
+	return "the database URL cannot be used (--database-url, DATABASE_URL): " + e.Err.Error() +
+		"; write it like postgres://user:password@host:5432/database, with %40 for @ and %2F for / in the password"
 }
 func (e *URLError) Unwrap() error { return e.Err }
 
@@ -36,7 +38,7 @@ func (e *URLError) Unwrap() error { return e.Err }
 // that is not there is found out at once: it returns a [*URLError] or an
 // [*UnreachableError]. Close the pool after use.
 func Connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
-	config, err := pgxpool.ParseConfig(url)
+	config, err := parse(url)
 	if err != nil {
 		return nil, &URLError{Err: err}
 	}
@@ -60,6 +62,20 @@ func Connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 		return nil, &UnreachableError{Err: err}
 	}
 	return pool, nil
+}
+
+// parse returns errors that hold nothing of the URL but what is wrong with it:
+// pgx masks the passwords that it recognizes, and not all are.
+func parse(url string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		text := err.Error()
+		return nil, errors.New(text[strings.LastIndex(text, "`: ")+len("`: "):])
+	}
+	if strings.Contains(config.ConnConfig.Host+config.ConnConfig.Database, "@") {
+		return nil, errors.New("there is an @ in the host or the database")
+	}
+	return config, nil
 }
 
 func poolSizeGiven(url string) bool { return strings.Contains(url, "pool_max_conns") }

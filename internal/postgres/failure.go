@@ -65,10 +65,14 @@ type Retrier struct {
 // returns its last error. first is false from the second call on: what the one
 // before did is then unknown.
 func (r Retrier) Do(ctx context.Context, try func(ctx context.Context, first bool) error) error {
-	began, wait := time.Now(), retryFirst
+	var failed time.Time
+	wait := retryFirst
 	for first := true; ; first = false {
 		err := r.once(ctx, first, try)
-		if err == nil || ctx.Err() != nil || !Passes(err) || time.Since(began) > r.Patience {
+		if first {
+			failed = time.Now()
+		}
+		if err == nil || ctx.Err() != nil || !Passes(err) || time.Since(failed) >= r.Patience {
 			return err
 		}
 		timer := time.NewTimer(wait/2 + rand.N(wait/2))

@@ -35,7 +35,7 @@ func parsePart(s string) (part, after string, err error) {
 		if part == "" {
 			return "", "", fmt.Errorf("has an empty part")
 		}
-		return strings.ToLower(part), after, nil
+		return strings.Map(fold, part), after, nil
 	}
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -54,6 +54,14 @@ func parsePart(s string) (part, after string, err error) {
 		}
 	}
 	return "", "", fmt.Errorf("has a quote that is not closed")
+}
+
+// fold lowers the letters that SQL lowers.
+func fold(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		return r + 'a' - 'A'
+	}
+	return r
 }
 
 // Quote writes a name so that SQL reads it back as it is.

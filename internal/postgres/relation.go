@@ -66,11 +66,14 @@ func Resolve(ctx context.Context, db Querier, w Wanted) (*Relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.Where != "" {
-		r.Where = "(" + w.Where + "\n)"
+	if where := trimStatement(w.Where); where != "" {
+		r.Where = "(" + where + "\n)"
 	}
 	if r.Token, err = columns.pick(w.TokenColumn, "--token-column"); err != nil {
 		return nil, err
+	}
+	if r.Token.Type == "bytea" {
+		return nil, r.flaw("the column %q holds bytes, not text; read it with --query and encode(…) or convert_from(…)", r.Token.Name)
 	}
 	if r.Key, err = columns.key(w.KeyColumn, r.Token); err != nil {
 		return nil, err
@@ -84,6 +87,9 @@ func Resolve(ctx context.Context, db Querier, w Wanted) (*Relation, error) {
 	return r, err
 }
 
+// trimStatement takes off what may end a statement and not an expression.
+func trimStatement(sql string) string { return strings.Trim(sql, "; \t\r\n") }
+
 func find(ctx context.Context, db Querier, w Wanted) (*Relation, *columns, error) {
 	if w.Query != "" {
 		return describeQuery(ctx, db, w.Query)
@@ -94,8 +100,22 @@ func find(ctx context.Context, db Querier, w Wanted) (*Relation, *columns, error
 // readable asks for no rows: whatever the database has against reading, it says
 // now.
 func (r *Relation) readable(ctx context.Context, db Querier) error {
-	_, err := db.Exec(ctx, r.Select(r.Key.SQL()+", "+r.Token.SQL(), "")+" order by 1 limit 0")
+	sql := r.Select(r.Key.SQL()+", "+r.Token.SQL(), "")
+	if err := ask(ctx, db, sql+" limit 0"); err != nil {
+		return r.Explain(err)
+	}
+	err := ask(ctx, db, sql+" order by 1 limit 0")
+	if Code(err) == "42883" {
+		return r.flaw("the key column %q cannot be ordered, it is of type %s; name another with --key-column", r.Key.Name, r.Key.Type)
+	}
 	return r.Explain(err)
+}
+
+// ask runs one statement, and refuses to run two: Exec would not.
+func ask(ctx context.Context, db Querier, sql string) error {
+	rows, _ := db.Query(ctx, sql)
+	rows.Close()
+	return rows.Err()
 }
 
 // Select is a SELECT of the relation's rows for which the condition (or "")
@@ -145,13 +165,13 @@ func (r *Relation) Explain(err error) error {
 	case "":
 		return err
 	case "42501":
-		problem = "this user may not read it; grant select"
+		problem = "this user may not read it; grant select on it, and usage on its schema"
 	case "42P01":
 		problem = "a table is not there"
 	case "42703":
 		problem = "a column is not there"
 	case "42883":
-		problem = "the key cannot be ordered; name another column with --key-column"
+		problem = "a function or an operator is not there"
 	default:
 		if Passes(err) {
 			return err

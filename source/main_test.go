@@ -1,0 +1,9 @@
+package source
+
+import (
+	"testing"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
