@@ -5,13 +5,23 @@ import "time"
 // item is a row on its way through the pipeline.
 type item struct {
 	Row
-	claim    *claim
-	step     int    // the index of the action to do next
-	subject  string // the token that the next action is for
-	attempts int
+	claim     *claim
+	step      int    // the index of the action to do next
+	subject   string // the token that the next action is for
+	attempts  int    // replies that judged the row
+	undecided int    // those of them that left the next action undecided
 }
 
 func (it *item) action() Action { return it.Actions[it.step] }
+
+// registration is the token that the service gave for the row's own, in this
+// outcome or an earlier one.
+func (it *item) registration(o *Outcome) string {
+	if o.RegistrationToken == "" && it.subject != it.Token {
+		return it.subject
+	}
+	return o.RegistrationToken
+}
 
 // batch is what one call carries. Rows with the same token share a place in it.
 type batch struct {
@@ -39,12 +49,12 @@ func (b *batch) add(it *item) {
 	b.places = append(b.places, place{it, at})
 }
 
-// halves splits the batch between two of its tokens, with nothing held against
-// the halves.
+// halves splits the batch between two of its tokens. The failures are not held
+// against the halves, but when they began is.
 func (b *batch) halves() [2]*batch {
 	middle := len(b.tokens) / 2
-	low := &batch{action: b.action, tokens: b.tokens[:middle:middle]}
-	high := &batch{action: b.action, tokens: b.tokens[middle:]}
+	low := &batch{action: b.action, tokens: b.tokens[:middle:middle], failing: b.failing}
+	high := &batch{action: b.action, tokens: b.tokens[middle:], failing: b.failing}
 	for _, p := range b.places {
 		if p.at < middle {
 			low.places = append(low.places, p)
@@ -74,44 +84,48 @@ type batcher struct {
 	limit func(Action) int
 	open  map[Action]*batch
 	ready []*batch // closed, in the order in which they are to go
+	rows  int      // in open batches
 	spare []map[string]int
 }
 
-// maxShare bounds the rows of a batch whose tokens are all the same few.
-const maxShare = 4
+const (
+	// maxShare bounds the rows of a batch whose tokens are all the same few.
+	maxShare = 4
+	// maxSpare bounds the indexes that are kept for the next batches.
+	maxSpare = 16
+)
 
 func (b *batcher) add(it *item) {
 	action := it.action()
 	limit := b.limit(action)
 	open := b.open[action]
 	if open == nil {
-		open = b.begin(action, limit)
+		open = &batch{action: action, index: b.emptyIndex()}
+		b.open[action] = open
 	}
 	open.add(it)
+	b.rows++
 	if len(open.tokens) >= limit || len(open.places) >= maxShare*limit {
 		b.close(open)
 	}
 }
 
-func (b *batcher) begin(action Action, limit int) *batch {
-	open := &batch{action: action, tokens: make([]string, 0, limit), places: make([]place, 0, limit), index: b.emptyIndex(limit)}
-	b.open[action] = open
-	return open
-}
-
-func (b *batcher) emptyIndex(limit int) map[string]int {
+func (b *batcher) emptyIndex() map[string]int {
 	if n := len(b.spare); n > 0 {
 		index := b.spare[n-1]
 		b.spare = b.spare[:n-1]
 		return index
 	}
-	return make(map[string]int, limit)
+	return make(map[string]int)
 }
 
 func (b *batcher) close(open *batch) {
 	delete(b.open, open.action)
-	clear(open.index)
-	b.spare = append(b.spare, open.index)
+	b.rows -= len(open.places)
+	if len(b.spare) < maxSpare {
+		clear(open.index)
+		b.spare = append(b.spare, open.index)
+	}
 	open.index = nil
 	b.ready = append(b.ready, open)
 }
@@ -127,15 +141,6 @@ func (b *batcher) closeFullest() {
 	if fullest != nil {
 		b.close(fullest)
 	}
-}
-
-// rows is the number of rows in open batches.
-func (b *batcher) rows() int {
-	n := 0
-	for _, open := range b.open {
-		n += len(open.places)
-	}
-	return n
 }
 
 func (b *batcher) closeAll() {

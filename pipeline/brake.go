@@ -2,9 +2,14 @@ package pipeline
 
 import "fmt"
 
-// brakeReplies is how many replies the error brake wants to see before it
-// judges, and so the most calls in flight until it has.
-const brakeReplies = 3
+const (
+	// brakeReplies is how many replies the error brake wants to see before it
+	// judges, and so the most calls in flight until it has.
+	brakeReplies = 3
+	// brakeTokens is how many tokens it wants to see judged: three replies to
+	// batches of one say little.
+	brakeTokens = 20
+)
 
 // RejectedError is the error brake: so many tokens were invalid or denied that
 // the credential, not the tokens, is likely at fault.
@@ -40,7 +45,7 @@ func (b *brake) saw(outcomes []Outcome) {
 	}
 }
 
-func (b *brake) warm() bool { return b.replies >= brakeReplies }
+func (b *brake) warm() bool { return b.replies >= brakeReplies && b.judged >= brakeTokens }
 
 func (b *brake) over() bool { return float64(b.rejected) > b.limit*float64(b.judged) }
 

@@ -17,18 +17,25 @@ func (r *run) handle(rep reply) {
 	}
 }
 
-// unsent takes back a batch whose leases are not held. Rows of a segment that is
-// lost are somebody else's now; the others wait for their lease to be renewed.
+// unsent takes back a batch whose leases are not all held, and packs its rows
+// anew. Rows of a segment that is lost are somebody else's now; rows whose lease
+// has lapsed wait for it to be renewed.
 func (r *run) unsent(b *batch) {
-	var kept []*item
+	var lapsed []*item
 	for _, p := range b.places {
-		if p.item.claim.Lease.Lost() {
+		switch lease := p.item.claim.Lease; {
+		case lease.Lost():
+			r.lose()
 			r.drop(p.item)
-		} else {
-			kept = append(kept, p.item)
+		case lease.Held():
+			r.batcher.add(p.item)
+		default:
+			lapsed = append(lapsed, p.item)
 		}
 	}
-	r.waiting.add(delayed{due: time.Now().Add(heldPoll), items: kept})
+	if len(lapsed) > 0 {
+		r.waiting.add(delayed{due: time.Now().Add(heldPoll), items: lapsed})
+	}
 }
 
 // failed sees to a call that brought no verdicts.
@@ -36,7 +43,6 @@ func (r *run) failed(rep reply) {
 	now, b, kind := time.Now(), rep.batch, kindOf(rep.err)
 	after := retryAfter(rep.err)
 	r.outage.failed(now, kind, r.opts.Concurrency, chance())
-	r.lastFail = rep.err
 	switch kind {
 	case Fatal:
 		r.end(rep.err)
@@ -46,16 +52,16 @@ func (r *run) failed(rep reply) {
 		r.limiter.Throttled(rep.sent, after, chance())
 		r.repeat(b, max(backoff(1, chance()), respect(after, chance())))
 	case Unavailable:
-		if b.failures++; b.failures == 1 {
+		if b.failures++; b.failing.IsZero() {
 			b.failing = now
 		}
-		if b.failures >= r.opts.Attempts && r.outage.last.After(b.failing) {
-			r.divide(b)
+		if b.failures >= r.opts.Attempts && r.outage.blames(b) {
+			r.divide(b, rep.err)
 			break
 		}
 		r.repeat(b, max(backoff(b.failures, chance()), respect(after, chance())))
 	}
-	if kind != Fatal && r.outage.hopeless(now, b, r.opts.Attempts) {
+	if kind != Fatal && (r.outage.over(now) || r.inFlight == 0 && r.outage.vain(b, r.opts.Attempts)) {
 		r.end(&UnavailableError{Err: rep.err})
 	}
 }
@@ -69,7 +75,7 @@ func (r *run) repeat(b *batch, wait time.Duration) {
 // token is at fault.
 func (r *run) bisect(b *batch, err error) {
 	if len(b.tokens) > 1 {
-		r.divide(b)
+		r.divide(b, err)
 		return
 	}
 	r.weigh(b, []Outcome{{Status: Invalid, Code: codeOf(err)}})
@@ -77,7 +83,7 @@ func (r *run) bisect(b *batch, err error) {
 
 // divide sends the halves of a batch that fails while others do not. A token
 // that still fails alone is left without a result, for nothing judged it.
-func (r *run) divide(b *batch) {
+func (r *run) divide(b *batch, err error) {
 	if len(b.tokens) > 1 {
 		halves := b.halves()
 		r.opts.Meter.retries.Add(int64(len(b.places)))
@@ -88,6 +94,7 @@ func (r *run) divide(b *batch) {
 		r.drop(p.item)
 	}
 	r.givenUp += len(b.places)
+	r.lastFail = err
 }
 
 // exhaustedShare is the share of a reply's tokens turned away for quota at which
@@ -106,7 +113,7 @@ func (r *run) judge(rep reply) {
 	if float64(exhausted) >= exhaustedShare*float64(len(rep.outcomes)) && exhausted > 0 {
 		r.limiter.Throttled(rep.sent, 0, chance())
 	} else {
-		r.limiter.Calm()
+		r.limiter.Calm(rep.sent)
 	}
 	r.weigh(rep.batch, rep.outcomes)
 }
@@ -127,10 +134,13 @@ func (r *run) spread(b *batch, outcomes []Outcome) {
 	for _, p := range b.places {
 		it, o := p.item, &outcomes[p.at]
 		it.attempts++
+		if o.Again {
+			it.undecided++
+		}
 		switch {
-		case o.Again && it.attempts < r.opts.Attempts:
+		case o.Again && it.undecided < r.opts.Attempts:
 			again = append(again, it)
-			tries = max(tries, it.attempts)
+			tries = max(tries, it.undecided)
 		case o.Status == OK && it.step+1 < len(it.Actions):
 			r.advance(it, o)
 		default:
@@ -149,6 +159,7 @@ func (r *run) advance(it *item, o *Outcome) {
 		it.subject = o.RegistrationToken
 	}
 	it.step++
+	it.undecided = 0
 	r.batcher.add(it)
 }
 
@@ -169,7 +180,7 @@ func (r *run) conclude(it *item, o *Outcome) {
 		Status:            o.Status,
 		Code:              o.Code,
 		Attempts:          it.attempts,
-		RegistrationToken: o.RegistrationToken,
+		RegistrationToken: it.registration(o),
 		Detail:            o.Detail,
 	})
 }

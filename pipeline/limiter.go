@@ -19,12 +19,14 @@ const (
 //
 // A cut halves the rate, once for all calls that were in flight, and holds every
 // worker for as long as the service asked. Each second of calm gives a twentieth
-// of the rate before the cut back, up to the ceiling.
+// of the rate before the cut back, or of the present rate if that is more, up to
+// the ceiling.
 type Limiter struct {
-	bucket *rate.Limiter
-	burst  int
+	turn chan struct{} // in the hands of the one that waits for the bucket; the others queue for it
 
 	mu      sync.Mutex
+	bucket  *rate.Limiter
+	largest int     // the most operations asked for at once
 	ceiling float64 // token operations per second; +Inf: none
 	current float64
 	step    float64
@@ -35,14 +37,14 @@ type Limiter struct {
 }
 
 // NewLimiter returns a limiter of perSecond token operations, 0 meaning no
-// ceiling, that grants up to burst of them at once: the largest batch.
-func NewLimiter(perSecond float64, burst int) *Limiter {
+// ceiling.
+func NewLimiter(perSecond float64) *Limiter {
 	if perSecond <= 0 {
 		perSecond = math.Inf(1)
 	}
 	return &Limiter{
-		bucket:  rate.NewLimiter(limit(perSecond), burst),
-		burst:   burst,
+		turn:    make(chan struct{}, 1),
+		bucket:  rate.NewLimiter(limit(perSecond), largestBatch),
 		ceiling: perSecond,
 		current: perSecond,
 	}
@@ -55,39 +57,43 @@ func limit(perSecond float64) rate.Limit {
 	return rate.Limit(perSecond)
 }
 
-// Wait blocks until n token operations, at most the burst, may be sent, or ctx
-// ends.
+// Wait blocks until n token operations may be sent at once, or ctx ends. Those
+// that wait are served in the order in which they came. Nothing is promised to
+// one that waits, so that a cut holds for it too.
 func (l *Limiter) Wait(ctx context.Context, n int) error {
-	for {
-		if err := sleep(ctx, l.held()); err != nil {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for wait := time.Duration(0); ; {
+		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
-		if err := l.bucket.WaitN(ctx, n); err != nil {
-			return err
-		}
-		if l.grant(n) {
+		if wait = l.grant(time.Now(), n); wait == 0 {
 			return nil
 		}
 	}
 }
 
-// grant reports whether the bucket's word still stands: a hold may have come
-// while we waited for it.
-func (l *Limiter) grant(n int) bool {
+// grant takes n operations, or says when to ask again: after a second at the
+// latest, for the rate may have been raised. The bucket holds no more than what
+// is asked for, so that small batches save nothing up for a burst.
+func (l *Limiter) grant(now time.Time, n int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
+	l.largest = max(l.largest, n)
 	if now.Before(l.hold) {
-		return false
+		return l.hold.Sub(now)
 	}
-	l.pace.add(now, n)
-	return true
-}
-
-func (l *Limiter) held() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return time.Until(l.hold)
+	l.bucket.SetBurstAt(now, n)
+	if l.bucket.AllowN(now, n) {
+		l.pace.add(now, n)
+		return 0
+	}
+	missing := (float64(n) - l.bucket.TokensAt(now)) / l.current
+	return time.Duration(min(max(missing, 1e-6), 1) * float64(time.Second))
 }
 
 // Throttled tells the limiter that a call sent at the given time met a quota,
@@ -99,23 +105,28 @@ func (l *Limiter) Throttled(sent time.Time, after time.Duration, chance float64)
 	if hold := now.Add(respect(after, chance)); after > 0 && hold.After(l.hold) {
 		l.hold = hold
 	}
-	if sent.Before(l.cut) {
+	if !sent.After(l.cut) {
 		return
 	}
-	before := min(l.current, max(l.pace.rate(now), float64(l.burst)))
+	before := min(l.current, max(l.pace.rate(now), float64(l.largest)))
 	l.step = before / calmSteps
 	l.cut = now
-	l.set(now, max(before/2, float64(l.burst)/backoffMost.Seconds()))
+	l.set(now, max(before/2, float64(l.largest)/backoffMost.Seconds()))
 }
 
-// Calm tells the limiter that a call met no quota.
-func (l *Limiter) Calm() {
+// Calm tells the limiter that a call sent at the given time met no quota. At a
+// low rate such calls are rare, so each counts for all the time since the last
+// step; but none more than doubles the rate.
+func (l *Limiter) Calm(sent time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if l.current < l.ceiling && now.Sub(l.changed) >= calmPeriod && !now.Before(l.hold) {
-		l.set(now, min(l.current+l.step, l.ceiling))
+	calm := min(now.Sub(l.changed), now.Sub(l.hold))
+	if l.current >= l.ceiling || !sent.After(l.cut) || calm < calmPeriod {
+		return
 	}
+	gain := max(l.step, l.current/calmSteps) * calm.Seconds()
+	l.set(now, min(l.current+min(gain, l.current), l.ceiling))
 }
 
 func (l *Limiter) set(now time.Time, perSecond float64) {

@@ -20,7 +20,7 @@ func (r *run) loop(ctx context.Context) error {
 		r.closeBatches()
 		r.trust()
 		if r.finished() {
-			return r.verdict()
+			return r.verdict(ctx)
 		}
 		select {
 		case c, ok := <-r.readable():
@@ -62,20 +62,32 @@ func (r *run) finished() bool {
 	return r.ended != nil || !r.reading && r.inHand == 0
 }
 
-func (r *run) verdict() error {
-	if r.ended == nil && r.givenUp > 0 {
+// verdict is what Run returns. Calls fail when ctx ends, but not for their own
+// fault.
+func (r *run) verdict(ctx context.Context) error {
+	switch {
+	case r.ended != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case r.ended != nil:
+		return r.ended
+	case r.givenUp > 0:
 		return &UnavailableError{Rows: r.givenUp, Err: r.lastFail}
+	case r.taken:
+		return ErrHeldElsewhere
 	}
-	return r.ended
+	return nil
 }
 
 // readable is where rows come from, or nil while there is no room for them.
 func (r *run) readable() <-chan chunk {
-	if !r.reading || r.ended != nil || r.inHand >= r.opts.Window {
+	if !r.reading || r.ended != nil || r.full() {
 		return nil
 	}
 	return r.chunks
 }
+
+// full reports whether the window has no room for another chunk.
+func (r *run) full() bool { return r.inHand+r.chunkRows > r.opts.Window }
 
 // take lets a chunk of rows in.
 func (r *run) take(c chunk, ok bool) {
@@ -90,8 +102,8 @@ func (r *run) take(c chunk, ok bool) {
 	c.claim.open += len(c.items)
 	r.inHand += len(c.items)
 	r.opts.Meter.read.Add(int64(len(c.items)))
-	for i := range c.items {
-		if it := &c.items[i]; it.Flaw == "" {
+	for _, it := range c.items {
+		if it.Flaw == "" {
 			r.batcher.add(it)
 		} else {
 			r.flawed(it)
@@ -117,7 +129,7 @@ func (r *run) allowance() int {
 	case r.outage.total(r.opts.Concurrency):
 		return 1
 	case !r.brake.warm():
-		return min(r.opts.Concurrency, brakeReplies)
+		return min(r.opts.Concurrency, max(1, brakeReplies-r.brake.replies))
 	default:
 		return r.opts.Concurrency
 	}
@@ -126,17 +138,20 @@ func (r *run) allowance() int {
 // closeBatches hands open batches on that will not fill.
 func (r *run) closeBatches() {
 	switch {
-	case r.ended != nil || r.batcher.next() != nil:
+	case r.ended != nil || r.batcher.next() != nil || r.inFlight >= r.allowance():
+	case r.full() && r.batcher.rows > r.opts.Window/2:
+		r.batcher.closeFullest()
 	case r.starved():
 		r.batcher.closeAll()
-	case r.inHand >= r.opts.Window && r.batcher.rows() > r.opts.Window/2:
-		r.batcher.closeFullest()
 	}
 }
 
 // starved reports whether nothing under way can bring another row.
-func (r *run) starved() bool {
-	return (!r.reading || r.idle) && r.inFlight == 0 && len(r.waiting) == 0
+func (r *run) starved() bool { return r.inFlight == 0 && len(r.waiting) == 0 && !r.fed() }
+
+// fed reports whether the reader can bring rows without one in hand being sent.
+func (r *run) fed() bool {
+	return r.reading && !r.idle && (!r.full() || r.writing || !r.pending.empty())
 }
 
 // wake brings back what has waited long enough, and sets the timer for the rest.
@@ -186,14 +201,16 @@ func (r *run) trust() {
 func (r *run) settle(a ack) {
 	if a.err != nil {
 		r.broken = true
-		r.pending = record{}
+		r.pending, r.suspect = record{}, record{}
 		r.end(a.err)
 		return
 	}
 	for i, it := range a.record.items {
 		r.inHand--
 		it.claim.open--
-		if !it.claim.Lease.Lost() {
+		if it.claim.Lease.Lost() {
+			r.lose()
+		} else {
 			r.opts.Meter.recorded[a.record.results[i].Status].Add(1)
 		}
 		r.finishSegment(it.claim)
@@ -206,6 +223,10 @@ func (r *run) drop(it *item) {
 	it.claim.open--
 	it.claim.gaveUp = true
 }
+
+// lose notes that somebody else has a row of ours. While the reader goes on it
+// looks after that segment: it takes it back, or sees it finished.
+func (r *run) lose() { r.taken = r.taken || !r.reading }
 
 func (r *run) finishSegment(c *claim) {
 	if c.settled() {

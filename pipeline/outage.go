@@ -16,15 +16,19 @@ type outage struct {
 
 func (o *outage) succeeded(now time.Time) {
 	o.answered, o.last = true, now
-	o.since, o.failures, o.until = time.Time{}, 0, time.Time{}
+	o.present()
 }
+
+func (o *outage) present() { o.since, o.failures, o.until = time.Time{}, 0, time.Time{} }
 
 // failed notes a call that brought no verdict. A service that refuses a batch is
 // there; and quota is the limiter's to see to.
 func (o *outage) failed(now time.Time, kind CallKind, concurrency int, chance float64) {
 	if kind == Refused {
-		o.since = time.Time{}
-	} else if o.since.IsZero() {
+		o.present()
+		return
+	}
+	if o.since.IsZero() {
 		o.since = now
 	}
 	if kind != Unavailable {
@@ -39,12 +43,19 @@ func (o *outage) failed(now time.Time, kind CallKind, concurrency int, chance fl
 // total reports whether as many calls in a row have failed as there are workers.
 func (o *outage) total(concurrency int) bool { return o.failures > concurrency }
 
-// hopeless reports whether to give up: a service that has judged something is
-// waited for with patience, one that never has for as many attempts as a batch
-// has.
-func (o *outage) hopeless(now time.Time, b *batch, attempts int) bool {
-	if !o.answered && b.failures >= attempts {
-		return true
-	}
+// blames reports whether a batch that has had all its attempts is to be divided:
+// in an outage that costs a few calls, and with nothing else left to send it is
+// the only way to tell the two apart. A token alone is to blame if the service
+// judged others since its batch began to fail.
+func (o *outage) blames(b *batch) bool {
+	return o.answered && (len(b.tokens) > 1 || o.last.After(b.failing))
+}
+
+// over reports whether patience is at its end.
+func (o *outage) over(now time.Time) bool {
 	return !o.since.IsZero() && now.Sub(o.since) >= o.patience
 }
+
+// vain reports whether a batch has had all its attempts at a service that never
+// judged a token in this run: it is waited for with less patience.
+func (o *outage) vain(b *batch, attempts int) bool { return !o.answered && b.failures >= attempts }

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	chunkRows = 512
+	mostChunkRows = 512
 	// heldPoll is how often a process that has nothing left to claim looks
 	// whether another has died.
 	heldPoll = time.Second
@@ -28,19 +28,20 @@ func (c *claim) settled() bool { return c.read && c.open == 0 && !c.gaveUp && !c
 // chunk is what the reader brings at a time.
 type chunk struct {
 	claim *claim
-	items []item
+	items []*item
 	last  bool // the segment ends here
 	idle  bool // there is nothing to read until another process gives up a segment
 	err   error
 }
 
-// read brings segment after segment until none is left or ctx ends.
+// read brings segment after segment until none is left or ctx ends. It closes the
+// channel only when none is left: the end of ctx is no end of the rows.
 func (r *run) read(ctx context.Context) error {
-	defer close(r.chunks)
 	for ctx.Err() == nil {
 		taken, err := r.job.Sink.Claim(ctx, r.job.Source.Next)
 		switch {
 		case errors.Is(err, ErrNothingLeft):
+			close(r.chunks)
 			return nil
 		case errors.Is(err, ErrHeldElsewhere):
 			r.bring(ctx, chunk{idle: true})
@@ -56,7 +57,7 @@ func (r *run) read(ctx context.Context) error {
 }
 
 func (r *run) readSegment(ctx context.Context, c *claim) {
-	items := make([]item, 0, chunkRows)
+	items := make([]*item, 0, r.chunkRows)
 	for row, err := range r.job.Source.Rows(ctx, c.Segment) {
 		if err != nil {
 			r.bring(ctx, chunk{claim: c, items: items, err: err})
@@ -68,12 +69,12 @@ func (r *run) readSegment(ctx context.Context, c *claim) {
 		if row.Flaw == "" {
 			row.Flaw = TokenFlaw(row.Token)
 		}
-		items = append(items, item{Row: row, claim: c, subject: row.Token})
-		if len(items) == chunkRows {
+		items = append(items, &item{Row: row, claim: c, subject: row.Token})
+		if len(items) == r.chunkRows {
 			if !r.bring(ctx, chunk{claim: c, items: items}) || c.Lease.Lost() {
 				return
 			}
-			items = make([]item, 0, chunkRows)
+			items = make([]*item, 0, r.chunkRows)
 		}
 	}
 	r.bring(ctx, chunk{claim: c, items: items, last: true})

@@ -68,8 +68,9 @@ func positive[N int | time.Duration](n, otherwise N) N {
 //
 // It returns nil when every row it took has a result; [ErrStopped];
 // [*UnavailableError] when the service did not answer; [*RejectedError] from the
-// error brake; the cause of a [Fatal] call; or the error of the source or the
-// sink. Whatever it returns, what was recorded stays, no goroutine is left
+// error brake; [ErrHeldElsewhere] when another process took a segment over after
+// all else was read; the cause of a [Fatal] call, or of ctx; or the error of the
+// source or the sink. Whatever it returns, what was recorded stays, no goroutine is left
 // behind, and running the same job again goes on. A panic in the source, the sink
 // or the service surfaces here.
 func Run(ctx context.Context, job Job, opts Options) error {
@@ -92,12 +93,14 @@ type run struct {
 	job     Job
 	opts    Options
 	limiter *Limiter
-	chunks  chan chunk
-	batches chan *batch
-	replies chan reply
-	records chan record
-	acks    chan ack
-	halt    context.CancelFunc // ends reading and waiting; calls in flight go on
+	// chunkRows is how many rows the reader brings at a time.
+	chunkRows int
+	chunks    chan chunk
+	batches   chan *batch
+	replies   chan reply
+	records   chan record
+	acks      chan ack
+	halt      context.CancelFunc // ends reading and waiting; calls in flight go on
 	// ----
 	batcher  batcher
 	waiting  waiting
@@ -114,23 +117,25 @@ type run struct {
 	ended    error  // why no more is begun; nil: it goes on
 	givenUp  int    // rows left without a result
 	lastFail error  // the failure that left them so
+	taken    bool   // somebody else has rows that the reader will not see to
 	timer    *time.Timer
 }
 
 func newRun(job Job, opts Options, halt context.CancelFunc) *run {
 	r := &run{
-		job:     job,
-		opts:    opts,
-		limiter: NewLimiter(opts.Rate, opts.BatchSize),
-		chunks:  make(chan chunk),
-		batches: make(chan *batch),
-		replies: make(chan reply, opts.Concurrency),
-		records: make(chan record),
-		acks:    make(chan ack, 1),
-		halt:    halt,
-		outage:  outage{patience: opts.Patience},
-		brake:   brake{limit: opts.MaxRejected},
-		reading: true,
+		job:       job,
+		opts:      opts,
+		limiter:   NewLimiter(opts.Rate),
+		chunkRows: max(1, min(mostChunkRows, opts.Window/8)),
+		chunks:    make(chan chunk),
+		batches:   make(chan *batch),
+		replies:   make(chan reply, opts.Concurrency),
+		records:   make(chan record),
+		acks:      make(chan ack, 1),
+		halt:      halt,
+		outage:    outage{patience: opts.Patience},
+		brake:     brake{limit: opts.MaxRejected},
+		reading:   true,
 	}
 	r.batcher = batcher{open: make(map[Action]*batch), limit: func(a Action) int { return min(opts.BatchSize, job.Service.Limit(a)) }}
 	opts.Meter.limiter.Store(r.limiter)

@@ -1,0 +1,290 @@
+package pipeline_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// world is everything that is left to chance.
+type world struct {
+	seed     uint64
+	rows     int
+	pool     int // how many distinct tokens the rows share
+	segment  int
+	limit    int
+	opts     pipeline.Options
+	latency  time.Duration
+	record   time.Duration
+	faults   float64         // share of calls that bring no verdict
+	cuts     []time.Duration // when the runs end, if they do
+	lease    time.Duration   // 0: no leases
+	poisoned bool
+}
+
+func drawWorld(t *rapid.T) world {
+	return world{
+		seed:    rapid.Uint64().Draw(t, "seed"),
+		rows:    rapid.IntRange(0, 400).Draw(t, "rows"),
+		pool:    rapid.IntRange(1, 400).Draw(t, "pool"),
+		segment: rapid.IntRange(1, 150).Draw(t, "segment"),
+		limit:   rapid.IntRange(1, 60).Draw(t, "limit"),
+		opts: pipeline.Options{
+			Rate:        rapid.SampledFrom([]float64{0, 20, 100, 1000}).Draw(t, "rate"),
+			Concurrency: rapid.IntRange(1, 8).Draw(t, "concurrency"),
+			BatchSize:   rapid.IntRange(1, 60).Draw(t, "batch"),
+			Attempts:    rapid.IntRange(2, 5).Draw(t, "attempts"),
+			Window:      rapid.SampledFrom([]int{1, 7, 50, 200, 0}).Draw(t, "window"),
+			MaxRejected: 1,
+		},
+		latency: rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond, 20 * time.Second}).Draw(t, "latency"),
+		record:  rapid.SampledFrom([]time.Duration{0, time.Millisecond, 2 * time.Second}).Draw(t, "record"),
+		faults:  rapid.SampledFrom([]float64{0, 0.02, 0.3}).Draw(t, "faults"),
+		cuts: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) time.Duration {
+			return time.Duration(rapid.IntRange(0, 20_000).Draw(t, "ms")) * time.Millisecond
+		}), 0, 4).Draw(t, "cuts"),
+		lease:    rapid.SampledFrom([]time.Duration{0, 500 * time.Millisecond}).Draw(t, "lease"),
+		poisoned: rapid.Bool().Draw(t, "poisoned"),
+	}
+}
+
+// chains are lists of actions whose effects do not depend on the order of rows.
+var chains = [][]pipeline.Action{
+	{{Op: pipeline.Subscribe, Topic: "a"}},
+	{{Op: pipeline.Subscribe, Topic: "b"}, {Op: pipeline.Unsubscribe, Topic: "x"}},
+	{{Op: pipeline.Subscribe, Topic: "c"}, {Op: pipeline.Subscribe, Topic: "d"}, {Op: pipeline.Unsubscribe, Topic: "y"}},
+}
+
+func (w world) source() *rows {
+	random := rand.New(rand.NewPCG(w.seed, 1))
+	s := &rows{size: w.segment}
+	for i := range w.rows {
+		row := pipeline.Row{Key: strconv.Itoa(i), Token: fmt.Sprintf("t%d", random.IntN(w.pool)), Actions: chains[random.IntN(len(chains))]}
+		switch random.IntN(30) {
+		case 0:
+			row.Token = "with space"
+		case 1:
+			row.Flaw = "null"
+		}
+		s.rows = append(s.rows, row)
+	}
+	return s
+}
+
+// fate is a pure function, and so the oracle as well.
+func (w world) fate(token string, a pipeline.Action) fate {
+	var h uint64 = w.seed
+	for _, c := range token + a.Topic {
+		h = (h ^ uint64(c)) * 0x9e3779b97f4a7c15
+		h ^= h >> 29
+	}
+	switch h % 24 {
+	case 0:
+		return gone
+	case 1:
+		return bad
+	case 2:
+		return transient("INTERNAL", 1+int(h>>8)%(w.opts.Attempts-1))
+	case 3:
+		return transient("NEVER_HEARD_OF", 0)
+	case 4:
+		return exhausted(1)
+	case 5:
+		return denied
+	case 6:
+		if w.poisoned {
+			return poisonous
+		}
+	}
+	return live
+}
+
+// expected is a row's one result, and the actions that are carried out.
+func (w world) expected(row pipeline.Row) (status pipeline.Status, code, topic string, done []pipeline.Action) {
+	if row.Flaw != "" || pipeline.TokenFlaw(row.Token) != "" {
+		return pipeline.Malformed, "", row.Actions[0].Topic, nil
+	}
+	for _, a := range row.Actions {
+		topic = a.Topic
+		f := w.fate(row.Token, a)
+		switch {
+		case f.poison:
+			return pipeline.Invalid, "INVALID_ARGUMENT", topic, done
+		case f.outcome.Status != pipeline.OK && f.tries == 0:
+			return f.outcome.Status, f.outcome.Code, topic, done
+		}
+		done = append(done, a)
+	}
+	return pipeline.OK, "", topic, done
+}
+
+func (w world) service() *service {
+	random := rand.New(rand.NewPCG(w.seed, 2))
+	s := &service{limit: w.limit, latency: w.latency, fate: w.fate}
+	s.begin(pipeline.Action{}, nil)
+	s.end(nil)
+	for i := range w.pool {
+		s.apply(pipeline.Action{Op: pipeline.Subscribe, Topic: "x"}, fmt.Sprintf("t%d", i))
+		s.apply(pipeline.Action{Op: pipeline.Subscribe, Topic: "y"}, fmt.Sprintf("t%d", i))
+	}
+	s.trouble = func(int, pipeline.Action, []string) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		switch {
+		case random.Float64() >= w.faults:
+			return nil
+		case random.IntN(3) == 0:
+			return callError(pipeline.Throttled, time.Duration(random.IntN(3))*time.Second)
+		case random.IntN(2) == 0:
+			return appliedError{callError(pipeline.Unavailable, 0)}
+		}
+		return callError(pipeline.Unavailable, 0)
+	}
+	return s
+}
+
+// live runs the job until it ends by itself.
+func (w world) live() error {
+	source, l, s := w.source(), newLedger(), w.service()
+	l.latency = w.record
+	for run := 0; ; run++ {
+		s.calls = nil
+		err := w.run(run, source, l, s)
+		if wrong := w.checkRun(source, l, s); wrong != nil {
+			return wrong
+		}
+		if err == nil {
+			break
+		}
+		if _, givenUp := errors.AsType[*pipeline.UnavailableError](err); !givenUp && !errors.Is(err, pipeline.ErrStopped) && !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("run %d: %w", run, err)
+		}
+		if run == 20 {
+			s.trouble = nil
+		}
+		if run > 30 {
+			return fmt.Errorf("no end: %w", err)
+		}
+	}
+	return w.check(source, l, s)
+}
+
+func (w world) run(n int, source *rows, l *ledger, s *service) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	opts, p := w.opts, l.process()
+	if n < len(w.cuts) {
+		stop := make(chan struct{})
+		opts.Stop = stop
+		end := func() { close(stop) }
+		if n%2 == 0 {
+			end = cancel
+		}
+		defer time.AfterFunc(w.cuts[n], end).Stop()
+	}
+	if w.lease > 0 {
+		p.lease = func(int) *pipeline.Lease { return flickering(ctx, w.lease) }
+	}
+	return pipeline.Run(ctx, pipeline.Job{Source: source, Sink: p, Service: s}, opts)
+}
+
+// flickering is a lease that is renewed too late each time.
+func flickering(ctx context.Context, d time.Duration) *pipeline.Lease {
+	lease := new(pipeline.Lease)
+	var renew func()
+	renew = func() {
+		lease.Extend(time.Now().Add(d))
+		if ctx.Err() == nil {
+			time.AfterFunc(d+d/4, renew)
+		}
+	}
+	renew()
+	return lease
+}
+
+// checkRun looks at what must hold of every run, however it ended.
+func (w world) checkRun(source *rows, l *ledger, s *service) error {
+	batch := min(w.limit, w.opts.BatchSize)
+	if most := s.busiest(); w.opts.Rate > 0 && most > int(w.opts.Rate)+batch {
+		return fmt.Errorf("%d operations in a second, more than %v and a batch of %d", most, w.opts.Rate, batch)
+	}
+	if s.callsMost > w.opts.Concurrency {
+		return fmt.Errorf("%d calls at once", s.callsMost)
+	}
+	for _, c := range s.calls {
+		if len(c.tokens) > batch || len(slices.Compact(slices.Sorted(slices.Values(c.tokens)))) != len(c.tokens) {
+			return fmt.Errorf("%d tokens in a batch of %d, or not distinct", len(c.tokens), batch)
+		}
+	}
+	window := cmp.Or(w.opts.Window, 32_000)
+	if w.faults == 0 && l.mostHand > window+max(1, window/8) { // a fault may make rows leave without a result
+		return fmt.Errorf("%d rows in hand, %d allowed", l.mostHand, window)
+	}
+	shares := map[string]int{}
+	for _, row := range source.rows {
+		shares[row.Token]++
+	}
+	for token, n := range s.atOnce {
+		if n > shares[token] {
+			return fmt.Errorf("%s was in %d calls at once for %d rows", token, n, shares[token])
+		}
+	}
+	return nil
+}
+
+// check compares results and state with the oracle's.
+func (w world) check(source *rows, l *ledger, s *service) error {
+	topics := map[string]map[string]bool{"a": {}, "b": {}, "c": {}, "d": {}, "x": {}, "y": {}}
+	for i := range w.pool {
+		topics["x"][fmt.Sprintf("t%d", i)], topics["y"][fmt.Sprintf("t%d", i)] = true, true
+	}
+	for _, row := range source.rows {
+		status, code, topic, done := w.expected(row)
+		got := l.results[row.Key]
+		if len(got) != 1 {
+			return fmt.Errorf("row %s has %d results", row.Key, len(got))
+		}
+		if got[0].Status != status || got[0].Code != code || got[0].Topic != topic || got[0].Token != row.Token {
+			return fmt.Errorf("row %s is %+v, not %s %q on %s", row.Key, got[0], status, code, topic)
+		}
+		for _, a := range done {
+			if a.Op == pipeline.Subscribe {
+				topics[a.Topic][row.Token] = true
+			} else {
+				delete(topics[a.Topic], row.Token)
+			}
+		}
+	}
+	for topic, want := range topics {
+		if got := s.subscribers(topic); !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
+			return fmt.Errorf("topic %s has %d subscribers, want %d", topic, len(got), len(want))
+		}
+	}
+	if len(l.results) != len(source.rows) {
+		return fmt.Errorf("%d results for %d rows", len(l.results), len(source.rows))
+	}
+	return nil
+}
+
+// TestOneResultForEveryRow: P1, P2, P3, P5, P6 and P11, whatever happens.
+func TestOneResultForEveryRow(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w, err := drawWorld(rt), error(nil)
+		synctest.Test(t, func(*testing.T) { err = w.live() })
+		if err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
