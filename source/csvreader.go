@@ -66,7 +66,7 @@ func checkEncoding(name string, r *bufio.Reader) error {
 	}
 	switch {
 	case bytes.Equal(head, []byte{0xef, 0xbb, 0xbf}):
-		_, err = r.Discard(3)
+		r.Discard(3)
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}), bytes.IndexByte(head, 0) >= 0:
 		return &InputError{Input: name, Problem: "the file is UTF-16; save it as UTF-8"}
 	}
