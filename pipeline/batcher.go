@@ -65,6 +65,27 @@ func (b *batch) halves() [2]*batch {
 	return [2]*batch{low, high}
 }
 
+// split parts the rows whose segment may be sent for from the others: the batch
+// that is left is not empty, unless it is nil.
+func (b *batch) split() (*batch, []*item) {
+	if b.held() {
+		return b, nil
+	}
+	var rest []*item
+	kept := &batch{action: b.action, index: make(map[string]int), failures: b.failures, failing: b.failing}
+	for _, p := range b.places {
+		if p.item.claim.Lease.Held() {
+			kept.add(p.item)
+		} else {
+			rest = append(rest, p.item)
+		}
+	}
+	if kept.index = nil; len(kept.places) == 0 {
+		return nil, rest
+	}
+	return kept, rest
+}
+
 // held reports whether every row's segment may be sent for.
 func (b *batch) held() bool {
 	var last *claim

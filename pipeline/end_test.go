@@ -37,7 +37,7 @@ func TestStopDrains(t *testing.T) {
 func TestCancelIsNoSuccess(t *testing.T) {
 	cause := errors.New("the cause")
 	for _, after := range []time.Duration{0, time.Second, 5 * time.Second, 5500 * time.Millisecond} {
-		for range 50 {
+		for range 10 {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				j := newJob(20_000, &service{latency: time.Second})

@@ -100,7 +100,7 @@ func (s *service) Call(ctx context.Context, a pipeline.Action, tokens []string) 
 	n := s.begin(a, tokens)
 	defer s.end(tokens)
 	if err := pause(ctx, s.latency); err != nil {
-		return nil, &pipeline.CallError{Kind: pipeline.Unavailable, Err: err}
+		return nil, err
 	}
 	if s.trouble != nil {
 		if err := s.trouble(n, a, tokens); err != nil {

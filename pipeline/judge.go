@@ -7,9 +7,9 @@ import (
 
 // handle sees to what a worker brought back.
 func (r *run) handle(rep reply) {
+	r.setAside(rep.unsent)
 	switch {
-	case rep.sent.IsZero():
-		r.unsent(rep.batch)
+	case rep.batch == nil:
 	case rep.err != nil:
 		r.failed(rep)
 	default:
@@ -17,20 +17,16 @@ func (r *run) handle(rep reply) {
 	}
 }
 
-// unsent takes back a batch whose leases are not all held, and packs its rows
-// anew. Rows of a segment that is lost are somebody else's now; rows whose lease
-// has lapsed wait for it to be renewed.
-func (r *run) unsent(b *batch) {
+// setAside takes back rows whose lease is not held. Those of a segment that is
+// lost are somebody else's now; the others wait for the renewal.
+func (r *run) setAside(unsent []*item) {
 	var lapsed []*item
-	for _, p := range b.places {
-		switch lease := p.item.claim.Lease; {
-		case lease.Lost():
+	for _, it := range unsent {
+		if it.claim.Lease.Lost() {
 			r.lose()
-			r.drop(p.item)
-		case lease.Held():
-			r.batcher.add(p.item)
-		default:
-			lapsed = append(lapsed, p.item)
+			r.drop(it)
+		} else {
+			lapsed = append(lapsed, it)
 		}
 	}
 	if len(lapsed) > 0 {

@@ -33,11 +33,11 @@ func TestLimiterGivesTheRate(t *testing.T) {
 // TestSmallBatchesSaveNoBurst: P5 counts one batch, not a thousand tokens.
 func TestSmallBatchesSaveNoBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, start := pipeline.NewLimiter(10), time.Now()
+		l := pipeline.NewLimiter(10)
 		wait(t, l, 1)
 		time.Sleep(time.Minute)
 		sent := 0
-		for start = time.Now(); time.Since(start) < time.Second; sent++ {
+		for start := time.Now(); time.Since(start) < time.Second; sent++ {
 			wait(t, l, 1)
 		}
 		if sent > 11 {

@@ -200,14 +200,15 @@ func (w world) run(n int, source *rows, l *ledger, s *service) error {
 	return pipeline.Run(ctx, pipeline.Job{Source: source, Sink: p, Service: s}, opts)
 }
 
-// flickering is a lease that is renewed too late each time.
+// flickering is a lease that is renewed too late each time, by chance: at a fixed
+// beat it could always be out when it is looked at.
 func flickering(ctx context.Context, d time.Duration) *pipeline.Lease {
 	lease := new(pipeline.Lease)
 	var renew func()
 	renew = func() {
 		lease.Extend(time.Now().Add(d))
 		if ctx.Err() == nil {
-			time.AfterFunc(d+d/4, renew)
+			time.AfterFunc(d+rand.N(d/2), renew)
 		}
 	}
 	renew()

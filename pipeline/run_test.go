@@ -290,7 +290,7 @@ func TestManyTopics(t *testing.T) {
 		j.once(t)
 		average := 60_000 / float64(len(s.calls))
 		t.Logf("%d calls, %.1f rows in each, at most %d rows in hand", len(s.calls), average, j.mostHand)
-		if j.mostHand > 24_000+512 || average < 3 {
+		if j.mostHand > 24_000+512 || average < 5.5 {
 			t.Errorf("%d rows in hand, %.1f rows in a call", j.mostHand, average)
 		}
 	})

@@ -91,9 +91,9 @@ func TestSlowServiceWithOneBadBatch(t *testing.T) {
 			}
 			return pause(t.Context(), 30*time.Second)
 		}
-		j := newJob(5000, s)
+		j := newJob(3000, s)
 		failure, ok := errors.AsType[*pipeline.UnavailableError](j.run(t.Context()))
-		if !ok || failure.Rows != 1 || len(j.results) != 4999 {
+		if !ok || failure.Rows != 1 || len(j.results) != 2999 {
 			t.Fatalf("%v, %d results", failure, len(j.results))
 		}
 	})

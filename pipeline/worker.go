@@ -9,8 +9,9 @@ import (
 
 // reply is what a worker hands back for a batch.
 type reply struct {
-	batch    *batch
-	sent     time.Time // zero: the batch was not sent
+	batch    *batch  // what was sent; nil: nothing
+	unsent   []*item // rows whose lease is not held
+	sent     time.Time
 	outcomes []Outcome
 	err      error
 }
@@ -24,14 +25,18 @@ func (r *run) work(ctx, begin context.Context) error {
 	return nil
 }
 
-// call sends one batch when the limiter allows it, unless begin ends first or a
-// lease has run out meanwhile.
+// call sends one batch when the limiter allows it, unless begin ends first, but
+// for the rows whose lease has run out meanwhile.
 func (r *run) call(ctx, begin context.Context, b *batch) reply {
 	meter, waiting := r.opts.Meter, time.Now()
 	err := r.limiter.Wait(begin, len(b.tokens))
 	meter.waited(time.Since(waiting))
-	if err != nil || !b.held() {
-		return reply{batch: b}
+	if err != nil {
+		return reply{}
+	}
+	b, unsent := b.split()
+	if b == nil {
+		return reply{unsent: unsent}
 	}
 	sent := time.Now()
 	meter.sending(len(b.tokens))
@@ -40,7 +45,7 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 		err = &CallError{Kind: Unavailable, Err: fmt.Errorf("%d outcomes for %d tokens", len(outcomes), len(b.tokens))}
 	}
 	meter.answered(b.action.Op, len(b.tokens), time.Since(sent), err)
-	return reply{batch: b, sent: sent, outcomes: outcomes, err: err}
+	return reply{batch: b, unsent: unsent, sent: sent, outcomes: outcomes, err: err}
 }
 
 // kindOf is the kind of a failed call. An error that is no CallError is fatal:
