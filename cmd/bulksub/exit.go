@@ -94,7 +94,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case is[*source.InputError](err), is[*postgres.RelationError](err):
 		return exitInput
-	case is[*sink.HeldError](err):
+	case is[*sink.HeldError](err), errors.Is(err, pipeline.ErrHeldElsewhere):
 		return exitHeld
 	case is[*configError](err), is[*migrations.PendingError](err), is[*migrations.NewerError](err), is[*postgres.URLError](err),
 		errors.Is(err, pgcluster.ErrNotInstalled), is[*exec.Error](err):
