@@ -2,7 +2,7 @@ package main
 
 import (
 	"math/rand/v2"
-	"os/exec"
+	"os"
 	"syscall"
 	"testing"
 )
@@ -20,7 +20,7 @@ func TestKilledRunsGoOn(t *testing.T) {
 				"--rate", "0", "--concurrency", "4", "--attempts", "2"}, to.args...)
 			killed := 0
 			for range kills {
-				p.at(1+draw.Int64N(10), func(cmd *exec.Cmd) { cmd.Process.Kill() })
+				p.at(1+draw.Int64N(10), func(it *os.Process) { it.Kill() })
 				if code, _ := p.run(args...); code == -1 {
 					killed++
 				}
@@ -48,7 +48,7 @@ func TestSignalDrains(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newProgram(t)
 			args := append([]string{"subscribe", "--topic", "news", "--csv", writeTokens(t, 30_000), "--rate", "1000", "--attempts", "2"}, to.args...)
-			p.at(3, func(cmd *exec.Cmd) { cmd.Process.Signal(syscall.SIGTERM) })
+			p.at(3, func(it *os.Process) { it.Signal(syscall.SIGTERM) })
 			code, s := p.run(args...)
 			if code != exitTerminated || s.State != stateStopped {
 				t.Fatalf("ended with %d: %+v", code, s)
@@ -70,9 +70,9 @@ func TestSignalDrains(t *testing.T) {
 func TestSecondSignalEnds(t *testing.T) {
 	p := newProgram(t)
 	answer := make(chan struct{})
-	p.at(1, func(cmd *exec.Cmd) {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Process.Signal(syscall.SIGINT)
+	p.at(1, func(it *os.Process) {
+		it.Signal(syscall.SIGTERM)
+		it.Signal(syscall.SIGINT)
 		<-answer
 	})
 	code, _ := p.run("subscribe", "--topic", "news", "--csv", writeTokens(t, 1000))

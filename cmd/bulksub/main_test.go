@@ -13,3 +13,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(pgtest.Runner{Tests: m}, map[string]func(){"bulksub": main})
 }
+
+// raceExitsAtOnce is for GORACE: the race detector keeps a program that ends for
+// a second.
+const raceExitsAtOnce = "atexit_sleep_ms=0"

@@ -21,14 +21,14 @@ type program struct {
 	t       *testing.T
 	service *iidtest.Running
 	login   string
-	running atomic.Pointer[exec.Cmd]
+	started chan *os.Process
 	atCall  atomic.Int64 // the call at which act is due; 0: none
-	act     func(*exec.Cmd)
+	act     func(*os.Process)
 	calls   atomic.Int64
 }
 
 func newProgram(t *testing.T) *program {
-	p := &program{t: t}
+	p := &program{t: t, started: make(chan *os.Process, 1)}
 	service, err := iidtest.Start(iidtest.Config{Fates: scriptFate, OnCall: p.onCall})
 	if err != nil {
 		t.Fatal(err)
@@ -44,12 +44,12 @@ func newProgram(t *testing.T) *program {
 // onCall runs when a call has been applied, and before it is answered.
 func (p *program) onCall(c iidtest.Call) {
 	if c.Endpoint != "token" && p.calls.Add(1) == p.atCall.Load() {
-		p.act(p.running.Load())
+		p.act(<-p.started)
 	}
 }
 
 // at has something done to the program at its nth call from now.
-func (p *program) at(n int64, act func(*exec.Cmd)) {
+func (p *program) at(n int64, act func(*os.Process)) {
 	p.calls.Store(0)
 	p.act = act
 	p.atCall.Store(n)
@@ -61,9 +61,16 @@ func (p *program) run(args ...string) (int, summary) {
 	var out, stderr bytes.Buffer
 	cmd := exec.Command("bulksub", append(args, "--json", "--quiet", "--endpoint", p.service.URL, "--credentials", p.login)...)
 	cmd.Stdout, cmd.Stderr = &out, &stderr
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
-	p.running.Store(cmd)
-	err := cmd.Run()
+	cmd.Env = append(os.Environ(), "GORACE="+raceExitsAtOnce)
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.started <- cmd.Process
+	err := cmd.Wait()
+	select {
+	case <-p.started: // nothing was done to it
+	default:
+	}
 	if exited, ok := errors.AsType[*exec.ExitError](err); !ok && err != nil {
 		p.t.Fatal(err)
 	} else if ok && exited.ExitCode() == exitBug {

@@ -72,7 +72,7 @@ func newReader(t *testing.T) *reader {
 	r.write("tokens.csv", csv.String())
 	r.write("service-account.json", string(service.CredentialsJSON(service.URL)))
 	r.database = pgtest.Empty(t)
-	r.env = append(os.Environ(), "BULKSUB_ENDPOINT="+service.URL)
+	r.env = append(os.Environ(), "BULKSUB_ENDPOINT="+service.URL, "GORACE="+raceExitsAtOnce)
 	r.run(`psql -qv ON_ERROR_STOP=1 "` + r.database + `" -c "
 		create table users (id bigint primary key, fcm_token text, left_at timestamptz);
 		insert into users select n, case when n <= 10 then 'dead-' else 'live-' end || n, case when n % 2 = 0 then now() end

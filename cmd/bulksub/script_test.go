@@ -76,6 +76,7 @@ func (s *script) setUp(env *testscript.Env) error {
 	env.Setenv("BULKSUB_ENDPOINT", s.service.URL)
 	env.Setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials)
 	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("GORACE", raceExitsAtOnce)
 	return os.WriteFile(credentials, s.service.CredentialsJSON(s.service.URL), 0o600)
 }
 
