@@ -51,19 +51,20 @@ func BenchmarkPostgresToPostgres(b *testing.B) {
 }
 
 // BenchmarkFloor moves the same bytes with nothing done to them: COPY out of the
-// table, request bodies over bare sockets, COPY into a table like the ledger's,
-// all three at a time.
+// table, request bodies over a bare socket, COPY into a table like the ledger's,
+// one after the other.
 func BenchmarkFloor(b *testing.B) {
 	url := pgtest.URL(b)
 	fillBenchTable(b, url)
 	results := benchResults()
+	steps := []func() error{
+		func() error { return copyOut(url) },
+		func() error { return overSocket(benchRows / 1000) },
+		func() error { return copyIn(url, results) },
+	}
 	for b.Loop() {
-		errs := make(chan error, 3)
-		go func() { errs <- copyOut(url) }()
-		go func() { errs <- overSockets(benchRows / 1000) }()
-		go func() { errs <- copyIn(url, results) }()
-		for range 3 {
-			if err := <-errs; err != nil {
+		for _, step := range steps {
+			if err := step(); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -151,7 +152,7 @@ func copyOut(url string) error {
 
 func copyIn(url string, text []byte) error {
 	return withConn(url, func(ctx context.Context, conn *pgx.Conn) error {
-		if _, err := conn.Exec(ctx, "create table if not exists floor (like bulksub.rows including defaults); truncate floor"); err != nil {
+		if _, err := conn.Exec(ctx, "create table if not exists floor (like bulksub.rows including all); truncate floor"); err != nil {
 			return err
 		}
 		_, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(text), `copy floor (job_id, segment, row_key, token, topic, status, code, attempts, registration_token, detail) from stdin`)
@@ -159,9 +160,9 @@ func copyIn(url string, text []byte) error {
 	})
 }
 
-// overSockets sends as many bodies as a run would, one at a time, each answered
+// overSocket sends as many bodies as a run would, one at a time, each answered
 // with as many bytes as the service would.
-func overSockets(calls int) error {
+func overSocket(calls int) error {
 	body, reply := make([]byte, 166_000), make([]byte, 3_020)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
