@@ -55,21 +55,7 @@ func (e *StatusError) Error() string {
 	if e.RetryAfter > 0 {
 		text += fmt.Sprintf(", retry after %s", e.RetryAfter)
 	}
-	return text + statusAdvice(e)
-}
-
-func statusAdvice(e *StatusError) string {
-	switch {
-	case e.Status >= 300 && e.Status < 400:
-		return "; redirects are not followed, check the endpoint"
-	case e.Status == http.StatusUnauthorized && !e.Refreshed:
-		return "; the credential is not accepted, use a service account of the app's project"
-	case e.Status == http.StatusForbidden:
-		return "; the credential has no rights here, check its project and roles"
-	case e.Status == http.StatusNotFound:
-		return "; check the endpoint, or the token of a single-token call"
-	}
-	return ""
+	return text
 }
 
 // ReplyError is a reply with status 200 that is not complete and well-formed: a

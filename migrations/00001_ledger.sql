@@ -53,7 +53,7 @@ create table bulksub.pruned (
 	"table"     text        not null,
 	row_key     text        not null,
 	token       text        not null,
-	mode        text        not null check (mode in ('delete', 'mark')),
+	marked      text        check (marked <> ''), -- the column that was marked; null: the row was deleted
 	"row"       jsonb       not null, -- the whole row as it was
 	pruned_at   timestamptz not null default clock_timestamp(),
 	restored_at timestamptz

@@ -75,7 +75,7 @@ func (p *Postgres) take(ctx context.Context, tx pgx.Tx) (s pipeline.Segment, fen
 			where job_id = $1 and not done and number <> all($5)
 			and (owner is null or owner = $2 or lease_end < clock_timestamp())
 			order by number limit 1 for update skip locked)
-		returning number, bounds, fence`, p.job.ID, p.owner, p.place, p.lease, p.inHand()).Scan(&s.Number, &s.Bounds, &fence)
+		returning number, bounds, fence`, p.job.ID, p.owner, p.process, p.lease, p.inHand()).Scan(&s.Number, &s.Bounds, &fence)
 	return s, fence, err
 }
 
@@ -130,7 +130,7 @@ func (p *Postgres) claimNext(ctx context.Context, plan pipeline.Plan) (claim *pi
 		tag, err := p.pool.Exec(ctx, `
 			insert into bulksub.segments (job_id, number, bounds, owner, process, fence, lease_end)
 			values ($1, $2, $3, $4, $5, 1, clock_timestamp() + $6) on conflict do nothing`,
-			p.job.ID, next.Number, next.Bounds, p.owner, p.place, p.lease)
+			p.job.ID, next.Number, next.Bounds, p.owner, p.process, p.lease)
 		if err == nil && tag.RowsAffected() == 1 {
 			claim = p.hold(next, 1, asked)
 		}

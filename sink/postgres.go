@@ -22,12 +22,12 @@ import (
 // transaction, so that a process that slept through its lease writes nothing
 // (P9).
 type Postgres struct {
-	pool  *pgxpool.Pool
-	job   Job
-	owner string // random: no two processes share one, whatever their host is called
-	place string
-	lease time.Duration
-	retry postgres.Retrier
+	pool    *pgxpool.Pool
+	job     Job
+	owner   string // random: no two processes share one, whatever their host is called
+	process string // where we run, for those who can see whether we still do
+	lease   time.Duration
+	retry   postgres.Retrier
 
 	mu   sync.Mutex
 	held map[int]*pipeline.Claim
@@ -61,12 +61,12 @@ const (
 // says. Close it after use: until then it renews its leases.
 func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked, patience time.Duration) (*Postgres, error) {
 	p := &Postgres{
-		pool:  pool,
-		owner: rand.Text(),
-		place: liveness.Here(),
-		lease: leaseFor,
-		retry: postgres.Retrier{Patience: patience, Timeout: commitTimeout},
-		held:  make(map[int]*pipeline.Claim),
+		pool:    pool,
+		owner:   rand.Text(),
+		process: liveness.Here(),
+		lease:   leaseFor,
+		retry:   postgres.Retrier{Patience: patience, Timeout: commitTimeout},
+		held:    make(map[int]*pipeline.Claim),
 	}
 	if err := p.open(ctx, name, asked); err != nil {
 		return nil, err
@@ -124,11 +124,11 @@ func openNamed(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked
 	return FindJob(ctx, pool, name)
 }
 
-// openSeries opens the last job of a series, or the one after it. The number of
-// the next one is higher than every number taken, also by jobs that users named.
+// openSeries opens the unfinished job of a series, or makes the next one. Its
+// number is higher than every number taken, also by jobs that users named.
 func openSeries(ctx context.Context, pool *pgxpool.Pool, series string, asked Asked) (Job, error) {
 	for {
-		last, err := scanJob(pool.QueryRow(ctx, selectJob+"where series = $1 order by id desc limit 1", series))
+		last, err := scanJob(pool.QueryRow(ctx, selectJob+"where series = $1 order by state = 'open' desc, id desc limit 1", series))
 		if err == nil && !last.Done {
 			return last, nil
 		}
@@ -151,8 +151,8 @@ func openSeries(ctx context.Context, pool *pgxpool.Pool, series string, asked As
 }
 
 // reopen makes the failed rows of a finished job open again: their segments are
-// claimed once more, and the claim forgets them.
-// Job and segments change together, and one process after the other.
+// claimed once more, and the claim forgets them. Job and segments change
+// together, and one process after the other.
 func (p *Postgres) reopen(ctx context.Context) error {
 	if !p.job.Done {
 		return nil
@@ -178,21 +178,37 @@ func (p *Postgres) reopen(ctx context.Context) error {
 	return nil
 }
 
-// Complete closes the job, if every segment is finished.
+// Complete closes the job. It returns [pipeline.ErrHeldElsewhere] if a segment is
+// not finished: another process has it.
 func (p *Postgres) Complete(ctx context.Context) error {
-	return p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+	var done bool
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		_, err := p.pool.Exec(ctx, `
 			update bulksub.jobs set state = 'done', finished_at = clock_timestamp()
 			where id = $1 and state = 'open' and planned
 			and not exists (select from bulksub.segments where job_id = $1 and not done)`, p.job.ID)
-		return err
+		if err != nil {
+			return err
+		}
+		return p.pool.QueryRow(ctx, `select state = 'done' from bulksub.jobs where id = $1`, p.job.ID).Scan(&done)
 	})
+	if err != nil {
+		return fmt.Errorf("close job %s: %w", p.job.Name, err)
+	}
+	if !done {
+		return fmt.Errorf("close job %s: %w", p.job.Name, pipeline.ErrHeldElsewhere)
+	}
+	return nil
 }
 
 // Counts counts the results, those of earlier runs and of other processes
 // included.
-func (p *Postgres) Counts(ctx context.Context) (pipeline.Counts, error) {
-	return countResults(ctx, p.pool, p.job.ID)
+func (p *Postgres) Counts(ctx context.Context) (counts pipeline.Counts, err error) {
+	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		counts, err = countResults(ctx, p.pool, p.job.ID)
+		return err
+	})
+	return counts, err
 }
 
 // countResults adds up what finished segments have noted, and looks only into

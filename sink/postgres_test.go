@@ -124,6 +124,21 @@ func TestSeriesWhoseNameAUserTook(t *testing.T) {
 	}
 }
 
+// TestUnnamedGoesOnWithWhatIsOpen: an earlier job of a series that was opened
+// again by its name comes before the finished one after it.
+func TestUnnamedGoesOnWithWhatIsOpen(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	for range 2 {
+		newPostgres(t, db, "")
+		mustExec(t, db, `update bulksub.jobs set state = 'done'`)
+	}
+	mustExec(t, db, `update bulksub.jobs set state = 'open' where name = '`+asked.series()+`'`)
+	if name := newPostgres(t, db, "").Job().Name; name != asked.series() {
+		t.Errorf("went on with %s", name)
+	}
+}
+
 func TestUnnamedJobIsForOneProcess(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -214,7 +229,9 @@ func TestLastSegmentHeldElsewhere(t *testing.T) {
 	if _, err := a.Claim(t.Context(), plan(t, 1)); !errors.Is(err, pipeline.ErrNothingLeft) {
 		t.Errorf("the holder itself: %v", err)
 	}
-	must(t, b.Complete(t.Context()))
+	if err := b.Complete(t.Context()); !errors.Is(err, pipeline.ErrHeldElsewhere) {
+		t.Errorf("completed while a segment is open: %v", err)
+	}
 	if newPostgres(t, db, "job").Job().Done {
 		t.Error("done while a segment is open")
 	}
@@ -546,7 +563,7 @@ func TestLedgerRefusesEmptyNames(t *testing.T) {
 		`insert into bulksub.jobs (name, asked, state) values ('a', '{}', 'gone')`,
 		`insert into bulksub.segments (job_id, number, bounds, owner) select id, 1, '', '' from bulksub.jobs`,
 		`insert into bulksub.segments (job_id, number, bounds) select id, 0, '' from bulksub.jobs`,
-		`insert into bulksub.pruned (job_id, "table", row_key, token, mode, "row") select id, 't', 'k', 't', 'off', '{}' from bulksub.jobs`,
+		`insert into bulksub.pruned (job_id, "table", row_key, token, marked, "row") select id, 't', 'k', 't', '', '{}' from bulksub.jobs`,
 	} {
 		if _, err := db.Exec(t.Context(), sql); postgres.Code(err) != "23514" {
 			t.Errorf("%s: %v", sql, err)

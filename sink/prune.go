@@ -39,28 +39,45 @@ type Pruner struct {
 	Retry    postgres.Retrier
 }
 
-// HeldBackError is the prune brake: too many rows would go.
-type HeldBackError struct {
+// PruneBrakeError is the prune brake: too many rows would go.
+type PruneBrakeError struct {
 	Job                string
 	NotFound, Rows, OK int64
 	Max                float64
+	Mode, Column       string // as they were asked for
 }
 
-func (e *HeldBackError) Error() string {
+func (e *PruneBrakeError) Error() string {
 	why := fmt.Sprintf("%d of %d rows were not found, more than %.0f %%", e.NotFound, e.Rows, 100*e.Max)
 	if e.OK == 0 {
 		why = fmt.Sprintf("%d rows were not found and not one was ok", e.NotFound)
 	}
 	return fmt.Sprintf("nothing was pruned: %s. Look at them (select * from bulksub.results where job = '%s' and status = 'not_found'), "+
-		"and if they are to go: bulksub prune %s --prune-max %.0f%%", why, e.Job, e.Job, 100*e.needed())
+		"and if they are to go: bulksub prune %s%s --prune-max %.0f%%", why, e.Job, e.Job, e.way(), 100*e.needed())
+}
+
+// way is how the rows were to be pruned, unless as prune does by itself.
+func (e *PruneBrakeError) way() string {
+	if e.Mode != PruneMark {
+		return ""
+	}
+	return " --prune mark --prune-column " + e.Column
 }
 
 // needed is the limit at which the brake would let go.
-func (e *HeldBackError) needed() float64 {
+func (e *PruneBrakeError) needed() float64 {
 	if e.OK == 0 {
 		return 1
 	}
 	return float64(100*e.NotFound/e.Rows+1) / 100
+}
+
+// marked is what the archive says of a row: the column that is marked, or nil.
+func (p *Pruner) marked() *string {
+	if p.Mode != PruneMark {
+		return nil
+	}
+	return &p.Column
 }
 
 // Check reports a [*postgres.RelationError] if the relation's rows cannot be
@@ -111,7 +128,7 @@ func (p *Pruner) checkMark(ctx context.Context, flaw func(string, ...any) error)
 }
 
 // Prune prunes the job's not-found rows, unless the brake holds it back with a
-// [*HeldBackError]. Rows that were pruned before, or hold another token by now,
+// [*PruneBrakeError]. Rows that were pruned before, or hold another token by now,
 // are left alone.
 func (p *Pruner) Prune(ctx context.Context) error {
 	counts, err := countResults(ctx, p.Pool, p.Job.ID)
@@ -123,7 +140,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 		return nil
 	}
 	if p.Max < 1 && (ok == 0 || float64(gone)/float64(rows) > p.Max) {
-		return &HeldBackError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max}
+		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column}
 	}
 	found, _ := p.Pool.Query(ctx, `
 		select number from bulksub.segments
@@ -144,7 +161,7 @@ func (p *Pruner) pruneSegment(ctx context.Context, segment int) error {
 	for last, seen := (*string)(nil), pruneChunk; seen == pruneChunk; {
 		var until *string
 		err := p.chunk(ctx, func(ctx context.Context, tx pgx.Tx, columns []column) error {
-			return tx.QueryRow(ctx, p.statement(columns), p.Job.ID, segment, last, pruneChunk, p.Relation.Name, p.Mode).Scan(&seen, &until)
+			return tx.QueryRow(ctx, p.statement(columns), p.Job.ID, segment, last, pruneChunk, p.Relation.Name, p.marked()).Scan(&seen, &until)
 		})
 		if err != nil {
 			return fmt.Errorf("prune %s: %w", p.Relation.Name, p.explain(err))
@@ -171,7 +188,7 @@ func (p *Pruner) statement(columns []column) string {
 			where job_id = $1 and segment = $2 and status = 'not_found' and ($3::text is null or row_key > $3)
 			order by rows.row_key limit $4
 		), changed as (` + change + `), archived as (
-			insert into bulksub.pruned (job_id, "table", row_key, token, mode, "row")
+			insert into bulksub.pruned (job_id, "table", row_key, token, marked, "row")
 			select $1, $5, row_key, token, $6, was from changed
 		)
 		select count(*), max(row_key collate "C") from judged`

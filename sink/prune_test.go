@@ -124,12 +124,15 @@ func TestPruneAndBack(t *testing.T) {
 			if left := ids(t, db, here); len(left) > 0 {
 				t.Errorf("not pruned: %v", left)
 			}
-			archived := ask[string](t, db, `select concat_ws(' ', row_key, token, "table", mode, "row"->>'id', "row"->>'token', "row"->>'spelled', "row"->>'doubled', coalesce("row"->>'pruned_at', 'null'))
+			archived := ask[string](t, db, `select concat_ws(' ', row_key, token, "table", coalesce(marked, 'deleted'), "row"->>'id', "row"->>'token', "row"->>'spelled', "row"->>'doubled', coalesce("row"->>'pruned_at', 'null'))
 				from bulksub.pruned order by id limit 1`)
-			wantText(t, archived, `3 t3 "public"."devices" `+mode+` 3 t3 {"b": 1,  "a":2, "a":"\u0000"} 42 null`)
+			wantText(t, archived, `3 t3 "public"."devices" `+map[string]string{PruneDelete: "deleted", PruneMark: "pruned_at"}[mode]+` 3 t3 {"b": 1,  "a":2, "a":"\u0000"} 42 null`)
 
 			mustExec(t, db, `set timezone to 'Asia/Tokyo'`)
+			column := p.Column
+			p.Column = "id" // the archive knows better
 			wantRestored(t, p, 3, 0)
+			p.Column = column
 			mustExec(t, db, `reset timezone`)
 			if after := look(t, db, "devices"); after != before {
 				t.Errorf("the table was\n%s\nand is\n%s", before, after)
@@ -388,7 +391,7 @@ func TestPruneBrake(t *testing.T) {
 			mustExec(t, db, `update bulksub.segments set counts = $1`, counts)
 			p.Max = test.max
 			err := p.Prune(t.Context())
-			if held, ok := errors.AsType[*HeldBackError](err); ok != (test.held != "") {
+			if held, ok := errors.AsType[*PruneBrakeError](err); ok != (test.held != "") {
 				t.Errorf("pruned: %v", err)
 			} else if ok {
 				wantText(t, held.Error(), "nothing was pruned", test.held, "bulksub prune job --prune-max")

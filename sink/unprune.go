@@ -13,13 +13,13 @@ import (
 // were, marks are taken off. A row whose key is taken again, or that is gone or
 // holds another token, is left as it is; left counts those.
 func (p *Pruner) Unprune(ctx context.Context) (restored, left int64, err error) {
-	rows, _ := p.Pool.Query(ctx, `select distinct mode from bulksub.pruned where job_id = $1 and restored_at is null`, p.Job.ID)
-	modes, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	rows, _ := p.Pool.Query(ctx, `select distinct marked from bulksub.pruned where job_id = $1 and restored_at is null`, p.Job.ID)
+	marks, err := pgx.CollectRows(rows, pgx.RowTo[*string])
 	if err != nil {
 		return 0, 0, fmt.Errorf("look for what is pruned: %w", err)
 	}
-	for _, mode := range modes {
-		back, not, err := p.restoreAll(ctx, mode)
+	for _, marked := range marks {
+		back, not, err := p.restoreAll(ctx, marked)
 		restored, left = restored+back, left+not
 		if err != nil {
 			return restored, left, fmt.Errorf("unprune %s: %w", p.Relation.Name, err)
@@ -28,15 +28,17 @@ func (p *Pruner) Unprune(ctx context.Context) (restored, left int64, err error) 
 	return restored, left, nil
 }
 
-func (p *Pruner) restoreAll(ctx context.Context, mode string) (restored, left int64, err error) {
+// restoreAll brings back the rows that were marked in a column or, if that is nil,
+// deleted.
+func (p *Pruner) restoreAll(ctx context.Context, marked *string) (restored, left int64, err error) {
 	for last, seen := int64(0), int64(pruneChunk); seen == pruneChunk; {
 		var done, until int64
 		err := p.chunk(ctx, func(ctx context.Context, tx pgx.Tx, columns []column) error {
-			sql := p.unmark()
-			if mode == PruneDelete {
-				sql = p.reinsert(columns)
+			sql := p.reinsert(columns)
+			if marked != nil {
+				sql = p.unmark(*marked)
 			}
-			return tx.QueryRow(ctx, sql, p.Job.ID, last, pruneChunk, p.Relation.Name).Scan(&seen, &done, &until)
+			return tx.QueryRow(ctx, sql, p.Job.ID, last, pruneChunk, p.Relation.Name, marked).Scan(&seen, &done, &until)
 		})
 		if err != nil {
 			return restored, left, p.explainBack(err)
@@ -49,7 +51,7 @@ func (p *Pruner) restoreAll(ctx context.Context, mode string) (restored, left in
 func (p *Pruner) reinsert(columns []column) string {
 	r := p.Relation
 	names, values := unarchive(columns)
-	return restore(PruneDelete, fmt.Sprintf(`
+	return restore(fmt.Sprintf(`
 		inserted as (
 			insert into %s as t (%s) overriding system value select %s from archived order by id
 			on conflict do nothing returning %s as key
@@ -58,23 +60,23 @@ func (p *Pruner) reinsert(columns []column) string {
 		)`, r.Name, names, values, r.Key.SQL(), r.Key.Type))
 }
 
-func (p *Pruner) unmark() string {
+func (p *Pruner) unmark(column string) string {
 	r := p.Relation
-	return restore(PruneMark, fmt.Sprintf(`
+	return restore(fmt.Sprintf(`
 		back as (
 			update %s t set %s = null from archived
 			where %s = archived.row_key::%s and %s::text collate "C" = archived.token
 			returning archived.id
-		)`, r.Name, postgres.Quote(p.Column), r.Key.SQL(), r.Key.Type, r.Token.SQL()))
+		)`, r.Name, postgres.Quote(column), r.Key.SQL(), r.Key.Type, r.Token.SQL()))
 }
 
 // restore wraps what brings the archived rows back and ends in a relation of
 // those that it could.
-func restore(mode, change string) string {
+func restore(change string) string {
 	return `
 		with archived as (
 			select id, row_key, token, "row" from bulksub.pruned
-			where job_id = $1 and restored_at is null and mode = '` + mode + `' and "table" = $4 and id > $2 order by id limit $3
+			where job_id = $1 and restored_at is null and marked is not distinct from $5 and "table" = $4 and id > $2 order by id limit $3
 		), ` + change + `, noted as (
 			update bulksub.pruned p set restored_at = clock_timestamp() from back where p.id = back.id returning p.id
 		)

@@ -39,7 +39,7 @@ const exitCodeHelp = `Exit codes:
   4    a brake stopped it: a person must look
   64   the command line is wrong, or asks an existing job for something else
   65   the input cannot be read
-  69   the service or the database cannot be reached; what is recorded is safe, run again
+  69   the service, the database or the result file cannot be used now; what is recorded is safe, run again
   70   a bug
   75   another process holds the job; run again
   77   the credential was refused
@@ -88,7 +88,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, errFailedRows):
 		return exitFailedRows
-	case is[*pipeline.RejectedError](err), is[*sink.HeldBackError](err):
+	case is[*pipeline.RejectedError](err), is[*sink.PruneBrakeError](err):
 		return exitBrake
 	case is[*usageError](err), is[*sink.MismatchError](err), foreign(err), is[*iidclient.ArgumentError](err):
 		return exitUsage
@@ -107,6 +107,9 @@ func exitCode(err error) int {
 
 // exitCodeOfCall is for what the service and the database say.
 func exitCodeOfCall(err error) int {
+	if is[*pipeline.UnavailableError](err) {
+		return exitUnavailable
+	}
 	if credential, ok := errors.AsType[*iidclient.CredentialError](err); ok && credential.Final {
 		if credential.Status == 0 {
 			return exitConfiguration

@@ -54,7 +54,7 @@ func (f *serviceFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.allowHTTP, "allow-http", false, "plain http to a stand-in on another machine; a real credential never goes there")
 	flags.StringVar(&f.credentials, "credentials", "", "Google credentials `FILE` (default: Application Default Credentials)")
 	flags.StringVar(&f.serverKeyFile, "server-key-file", "", "`FILE` with a server key, the old key= form (Google has refused it since June 2024)")
-	flags.Float64Var(&f.rate, "rate", 3000, "token operations per second, at most; 0: no ceiling")
+	flags.Float64Var(&f.rate, "rate", 3000, "token operations per second of this process, at most; 0: no ceiling")
 	flags.IntVar(&f.concurrency, "concurrency", 16, "calls at a time")
 	flags.IntVar(&f.batchSize, "batch-size", iidclient.MaxBatch, "tokens in a call, at most")
 	flags.IntVar(&f.attempts, "attempts", 5, "how often a token is asked about before it counts as failed")
@@ -76,8 +76,10 @@ func (f *serviceFlags) check() error {
 		return usagef("--attempts is %d; it can be 1 to 1000", f.attempts)
 	case f.timeout < time.Second || f.timeout > 10*time.Minute:
 		return usagef("--timeout is %v; it can be 1s to 10m", f.timeout)
-	case f.patience < 0:
-		return usagef("--patience is %v; it can be 0 or more", f.patience)
+	case f.patience < time.Second:
+		return usagef("--patience is %v; it can be 1s or more", f.patience)
+	case f.maxRejected == 0:
+		return usagef("--max-rejected is 0%%; a single rejected token would stop the job")
 	}
 	return nil
 }

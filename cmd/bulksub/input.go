@@ -39,6 +39,8 @@ func (o *jobOptions) check() error {
 		return usagef("--key-column needs --table or --query; the key of a CSV row is its number")
 	case fromDatabase && o.ledger.results != "":
 		return usagef("--results is a file for the results of a CSV; those of a table go into its database")
+	case o.input.csv == "-" && o.ledger.results == "" && !o.usesDatabase() && !o.dryRun:
+		return usagef("tokens from standard input need a place for their results: give --results FILE or --database-url URL")
 	case o.ledger.job != "" && !o.usesDatabase():
 		return usagef("--job names a job in a database (--database-url); without one, the result file is the job (--results)")
 	case o.prune.mode != "off" && o.prune.mode != sink.PruneMark && o.prune.mode != sink.PruneDelete:

@@ -78,6 +78,7 @@ type job struct {
 	service *service
 	meter   *pipeline.Meter
 	results string // where the results lie, for people
+	again   string // what to add to the command so that it goes on with this job
 }
 
 // openJob opens the sink and, if there is anything left to do, the way to the

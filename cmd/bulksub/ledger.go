@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/migrations"
 	"github.com/bulksub/bulksub/pipeline"
 	"github.com/bulksub/bulksub/sink"
-	"time"
 )
 
 // ledger is a sink with a beginning and an end.
@@ -34,9 +34,6 @@ func (j *job) openSink(ctx context.Context) error {
 	}
 	path := o.ledger.results
 	if path == "" {
-		if o.input.csv == "-" {
-			return usagef("tokens from standard input need a place for their results: give --results FILE or --database-url URL")
-		}
 		path = o.input.csv + ".results.csv"
 	}
 	file, err := sink.OpenCSV(path, in.asked)
@@ -64,6 +61,9 @@ func (j *job) openDatabase(ctx context.Context) error {
 	}
 	j.sink = l
 	j.results = "table bulksub.results, where job = '" + p.Job().Name + "'"
+	if o.ledger.job == "" {
+		j.again = " with --job " + p.Job().Name
+	}
 	return nil
 }
 

@@ -38,11 +38,15 @@ bulksub.pruned first, and comes back with bulksub unprune JOB.`,
 	}
 	l.addDatabase(cmd.Flags())
 	cmd.Flags().StringVar(&f.mode, "prune", sink.PruneDelete, "`mark|delete`")
+	cmd.Flags().SetAnnotation("prune", commandLineOnly, nil)
 	f.addLimits(cmd.Flags())
 	return cmd
 }
 
 func prune(ctx context.Context, w io.Writer, p *sink.Pruner) error {
+	if !p.Job.Done {
+		return usagef("job %s is not finished, so its share of dead tokens is not known; run it to its end first", p.Job.Name)
+	}
 	if err := p.Check(ctx); err != nil {
 		return err
 	}
@@ -68,7 +72,10 @@ func unpruneCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unprune JOB",
 		Short: "Bring back what a job has pruned",
-		Args:  oneJob,
+		Long: `Bring back what a job has pruned, as it was: deleted rows are inserted, marks are taken off.
+
+A row whose key is taken again, or that holds another token by now, is left alone.`,
+		Args: oneJob,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *sink.Pruner) error {
 				restored, left, err := p.Unprune(ctx)
@@ -85,7 +92,6 @@ func unpruneCommand() *cobra.Command {
 		},
 	}
 	l.addDatabase(cmd.Flags())
-	f.addLimits(cmd.Flags())
 	return cmd
 }
 

@@ -33,7 +33,7 @@ func openService(ctx context.Context, o jobOptions) (*service, error) {
 	}
 	s := &service{client: client, calls: iid.Service{Client: client}}
 	if len(o.asked.tokens) == 1 && o.asked.actions[0].Op == pipeline.Subscribe {
-		s.calls = iid.Relation{Client: client}
+		s.calls = iid.Single{Client: client}
 	}
 	return s, nil
 }

@@ -33,6 +33,7 @@ type summary struct {
 	Seconds       float64 `json:"seconds"`
 
 	results string            // where they lie
+	again   string            // what to add to the command so that it goes on with this job
 	each    []pipeline.Result // where they are few and lie nowhere
 }
 
@@ -41,7 +42,7 @@ const (
 	stateDone       = "done"       // every row has a final result
 	stateIncomplete = "incomplete" // done, but some rows failed
 	stateStopped    = "stopped"    // by a signal
-	stateHeld       = "held"       // by a brake
+	stateBraked     = "braked"     // by a brake
 	stateUnfinished = "unfinished" // by an error
 )
 
@@ -60,7 +61,7 @@ func (j *job) summarize(ctx context.Context, runErr error, took time.Duration) (
 	s.Pruned = pruned
 	s.Requests, s.Retries = p.Requests, p.Retries
 	s.Seconds = float64(took.Milliseconds()) / 1000
-	s.results = j.results
+	s.results, s.again = j.results, j.again
 	if few, ok := j.sink.(*unrecorded); ok {
 		s.each = few.Results()
 	}
@@ -89,8 +90,8 @@ func stateAfter(err error, failed int64) string {
 		return stateIncomplete
 	case errors.Is(err, pipeline.ErrStopped):
 		return stateStopped
-	case is[*pipeline.RejectedError](err), is[*sink.HeldBackError](err):
-		return stateHeld
+	case is[*pipeline.RejectedError](err), is[*sink.PruneBrakeError](err):
+		return stateBraked
 	default:
 		return stateUnfinished
 	}
@@ -141,7 +142,7 @@ func (s *summary) printNext(w io.Writer) error {
 	}
 	switch s.State {
 	case stateIncomplete:
-		fmt.Fprintf(w, "%s rows failed: run the same command again, with --job %s if it is in a database, to retry just those\n", grouped(s.Failed), s.Job)
+		fmt.Fprintf(w, "%s rows failed: run the same command again%s to retry just those\n", grouped(s.Failed), s.again)
 	case stateStopped:
 		fmt.Fprintln(w, "stopped: run the same command again to go on")
 	}

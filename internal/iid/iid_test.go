@@ -119,7 +119,7 @@ func TestCallErrors(t *testing.T) {
 		"404":           {Kind: pipeline.Fatal, Code: "NOT_FOUND"},
 		"405-empty":     {Kind: pipeline.Fatal},
 		"408-empty":     {Kind: pipeline.Unavailable},
-		"413-empty":     {Kind: pipeline.Refused},
+		"413-empty":     {Kind: pipeline.Unavailable},
 		"429":           {Kind: pipeline.Throttled, Code: "RESOURCE_EXHAUSTED"},
 		"429-html+7":    {Kind: pipeline.Throttled, After: 7 * time.Second},
 		"500":           {Kind: pipeline.Unavailable, Code: "INTERNAL"},
@@ -224,7 +224,7 @@ func TestRelation(t *testing.T) {
 				cfg.Faults = []iidtest.Plan{plan}
 			}
 			s, c := start(t, cfg)
-			got, err := iid.Relation{Client: c}.Call(t.Context(), subscribe, tokens(1))
+			got, err := iid.Single{Client: c}.Call(t.Context(), subscribe, tokens(1))
 			if call, failed := errors.AsType[*pipeline.CallError](err); failed != (test.want == "") || failed && call.Kind != test.kind {
 				t.Fatalf("%v, %v", got, err)
 			}
@@ -242,7 +242,7 @@ func TestLimits(t *testing.T) {
 	if got := (iid.Service{}).Limit(subscribe); got != 1000 {
 		t.Errorf("a batch of %d", got)
 	}
-	if got := (iid.Relation{}).Limit(subscribe); got != 1 {
+	if got := (iid.Single{}).Limit(subscribe); got != 1 {
 		t.Errorf("a single call of %d", got)
 	}
 }

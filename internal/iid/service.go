@@ -37,17 +37,17 @@ func (s Service) Call(ctx context.Context, a pipeline.Action, tokens []string) (
 	return outcomes, nil
 }
 
-// Relation subscribes a token at a time, by the call for a single relation.
-type Relation struct{ Client *iidclient.Client }
+// Single subscribes a token at a time, by the call for a single relation.
+type Single struct{ Client *iidclient.Client }
 
-var _ pipeline.Service = Relation{}
+var _ pipeline.Service = Single{}
 
 // Limit is one token.
-func (Relation) Limit(pipeline.Action) int { return 1 }
+func (Single) Limit(pipeline.Action) int { return 1 }
 
 // Call subscribes one token.
-func (r Relation) Call(ctx context.Context, a pipeline.Action, tokens []string) ([]pipeline.Outcome, error) {
-	err := r.Client.Subscribe(ctx, tokens[0], a.Topic)
+func (s Single) Call(ctx context.Context, a pipeline.Action, tokens []string) ([]pipeline.Outcome, error) {
+	err := s.Client.Subscribe(ctx, tokens[0], a.Topic)
 	if err == nil {
 		return []pipeline.Outcome{{Status: pipeline.OK}}, nil
 	}

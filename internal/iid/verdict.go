@@ -74,13 +74,13 @@ func statusKind(answer *iidclient.StatusError) pipeline.CallKind {
 	switch status := answer.Status; {
 	case status == http.StatusTooManyRequests:
 		return pipeline.Throttled
-	case status == http.StatusRequestTimeout, status >= 500:
-		return pipeline.Unavailable
+	case status == http.StatusRequestTimeout, status == http.StatusRequestEntityTooLarge, status >= 500:
+		return pipeline.Unavailable // a batch that stays too large is divided like one that stays unanswered
 	case status == http.StatusUnauthorized && answer.Refreshed:
 		return pipeline.Unavailable
 	case status == http.StatusBadRequest && answer.Body == iidclient.BodyHTML:
 		return pipeline.Unavailable // the front end's word, not the service's
-	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge:
+	case status == http.StatusBadRequest:
 		return pipeline.Refused
 	default:
 		return pipeline.Fatal
