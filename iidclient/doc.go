@@ -36,7 +36,7 @@
 // follow redirects, and it starts no goroutine of its own. Pacing, retries and the
 // packing of batches belong to the caller.
 //
-// # Secrets
+// # Secrets (P8)
 //
 // No error holds a credential or the path of a request (a path may hold a push
 // token). Texts of the service are cut, cleaned, and anything in them longer than 40

@@ -30,11 +30,11 @@
 //     for every token of the call (P3). Whole-call failures repeat the batch,
 //     split it, or leave its rows without a result; they never judge a token.
 //     The one exception is a batch of one that is [Refused]: it is [Invalid].
-//   - No one-second window carries more token operations than the rate plus one
-//     batch, retries included (P5).
-//   - Memory is bounded by Options.Window, whatever the input (P6).
+//   - No one-second window carries more token operations of this run than the rate
+//     plus one batch, retries included (P5).
+//   - No more rows than Options.Window are in hand, whatever the input (P6).
 //   - Nothing is sent for a segment whose [Lease] is not held (P9).
-//   - A code that nobody knows is kept word for word (P11).
+//   - A code that nobody knows is kept word for word, counted and shown (P11).
 //
 // The order of results is not promised. Two actions of one row never run at the
 // same time.

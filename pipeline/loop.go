@@ -211,7 +211,7 @@ func (r *run) settle(a ack) {
 		if it.claim.Lease.Lost() {
 			r.lose()
 		} else {
-			r.opts.Meter.recorded[a.record.results[i].Status].Add(1)
+			r.opts.Meter.count(&a.record.results[i])
 		}
 		r.finishSegment(it.claim)
 	}

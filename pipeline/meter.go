@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +19,9 @@ type Meter struct {
 	inFlight atomic.Int64
 	limiter  atomic.Pointer[Limiter]
 
+	mu    sync.Mutex
+	codes map[string]int64 // of failed rows
+
 	calls       *prometheus.CounterVec
 	callSeconds *prometheus.HistogramVec
 	waitSeconds prometheus.Histogram
@@ -26,6 +31,7 @@ type Meter struct {
 func NewMeter() *Meter {
 	m := &Meter{
 		recorded: make(map[Status]*atomic.Int64, len(Statuses)),
+		codes:    make(map[string]int64),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bulksub_calls_total", Help: "Calls to the service, by what they were for and how they ended.",
 		}, []string{"op", "outcome"}),
@@ -46,8 +52,12 @@ func NewMeter() *Meter {
 
 // Progress is a meter's reading.
 type Progress struct {
-	Read     int64   // rows that came in and had no result
-	Recorded Counts  // rows whose result this run has recorded
+	Read     int64  // rows that came in and had no result
+	Recorded Counts // rows whose result this run has recorded
+	// Codes counts the service's own words for the rows that Failed: those it
+	// documents, and those that nobody has heard of. Beyond 20 different words
+	// the rest is counted under "…".
+	Codes    map[string]int64
 	Requests int64   // calls made
 	Retries  int64   // rows sent again
 	InFlight int64   // tokens in calls under way
@@ -63,6 +73,9 @@ func (m *Meter) Progress() Progress {
 		Retries:  m.retries.Load(),
 		InFlight: m.inFlight.Load(),
 	}
+	m.mu.Lock()
+	p.Codes = maps.Clone(m.codes)
+	m.mu.Unlock()
 	for s, n := range m.recorded {
 		if n := n.Load(); n > 0 {
 			p.Recorded[s] = n
@@ -72,6 +85,22 @@ func (m *Meter) Progress() Progress {
 		p.Rate = l.Rate()
 	}
 	return p
+}
+
+const maxCodes = 20
+
+func (m *Meter) count(r *Result) {
+	m.recorded[r.Status].Add(1)
+	if r.Status != Failed {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	code := r.Code
+	if _, known := m.codes[code]; !known && len(m.codes) >= maxCodes {
+		code = "…"
+	}
+	m.codes[code]++
 }
 
 func (m *Meter) waited(d time.Duration) { m.waitSeconds.Observe(d.Seconds()) }

@@ -25,7 +25,7 @@ type Options struct {
 	Concurrency int             // calls at a time; 16
 	BatchSize   int             // tokens in a call; what the service allows, and never more
 	Attempts    int             // replies that may leave a row undecided before it is Failed; 5
-	MaxRejected float64         // share of tokens invalid or denied at which the error brake stops the job; 0.5
+	MaxRejected float64         // share of tokens invalid or denied beyond which the error brake stops the job; 0.5
 	Window      int             // rows in hand at a time; 2,000 × concurrency, at least 16,000
 	Patience    time.Duration   // how long an outage of the service is sat out; 15 minutes
 	Stop        <-chan struct{} // when closed, the run drains and returns ErrStopped

@@ -26,8 +26,8 @@ type Sink interface {
 	// ErrNothingLeft or ErrHeldElsewhere when there is nothing to take.
 	Claim(ctx context.Context, plan Plan) (*Claim, error)
 	// Record makes results durable: when it returns nil they survive the process
-	// and the machine, and either all results of a segment in this call are there
-	// or none. Results of a segment whose lease is lost are dropped, and the
+	// and the machine; when it fails, a sink that can take back has kept none of
+	// them, and one that cannot has kept some as they are. Results of a segment whose lease is lost are dropped, and the
 	// lease says so. Record retries what may pass; an error is final.
 	Record(ctx context.Context, results []Result) error
 	// Finish closes a segment, all of whose rows have a result.

@@ -1,9 +1,20 @@
 // Package sink is the memory of a job: which segments are left, and which rows
 // have a result. [CSV] keeps it in the result file itself, [Postgres] in the
-// schema bulksub, [Memory] nowhere; each is a [pipeline.Sink].
+// schema bulksub, [Memory] in memory, for a few tokens that nobody will ask about again; each is a [pipeline.Sink].
 //
 // A row is finished if and only if its result is recorded (P1). There is no other
 // checkpoint: what a sink says of a segment is derived from its results.
+//
+//   - What Record has taken survives the process and the machine; a run that is
+//     killed at any instant is continued by the next, which records nothing twice
+//     (P2). If the outcome of a commit is unknown, the ledger is asked.
+//   - A process whose lease somebody else has taken over writes nothing (P9): each
+//     write compares the segment's fence in the same transaction. One process or
+//     fifty, the results are the same (P12).
+//   - No transaction stays open longer than one commit (P7).
+//   - [Pruner] takes a row out of a table only on its own not-found, only if it
+//     still holds the token that was judged, only below a limit, and only into an
+//     archive from which it comes back (P4).
 //
 // A job is known by its name (in Postgres) or by its result file (CSV), and it
 // remembers what was asked of it: the same name with another topic, input or

@@ -2,7 +2,7 @@
 // streams their rows. [CSV] reads a file, [Postgres] a table or a query, [List]
 // a few tokens from the command line; each is a [pipeline.Source].
 //
-// A source only reads. It opens no transaction that outlives a page, keeps no
-// more than a page in memory, and gives the same rows for the same segment each
+// A source only reads (P10). It opens no transaction that outlives a page (P7),
+// keeps no more than a page in memory (P6), and gives the same rows for the same segment each
 // time, so that a run can be continued by another process.
 package source

@@ -93,8 +93,11 @@ func (p *Postgres) Next(ctx context.Context, after pipeline.Segment) (pipeline.S
 	if errors.Is(err, pgx.ErrNoRows) {
 		return pipeline.Segment{}, false, nil
 	}
+	if err != nil {
+		return pipeline.Segment{}, false, p.lost(err)
+	}
 	text, _ := json.Marshal(next)
-	return pipeline.Segment{Number: after.Number + 1, Bounds: string(text)}, err == nil, err
+	return pipeline.Segment{Number: after.Number + 1, Bounds: string(text)}, true, nil
 }
 
 // key finds the key at which the next segment ends.
@@ -170,7 +173,18 @@ func (p *Postgres) page(ctx context.Context, b bounds) ([]pipeline.Row, error) {
 		}
 		return p.relation.Explain(err)
 	})
-	return page, err
+	if err != nil {
+		return nil, p.lost(err)
+	}
+	return page, nil
+}
+
+// lost says of an error that is not about the relation what it kept us from.
+func (p *Postgres) lost(err error) error {
+	if _, itself := errors.AsType[*postgres.RelationError](err); itself {
+		return err
+	}
+	return fmt.Errorf("read %s: %w", p.relation.Label(), err)
 }
 
 func (p *Postgres) collect(rows pgx.Rows, page []pipeline.Row) ([]pipeline.Row, error) {

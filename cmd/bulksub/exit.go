@@ -75,8 +75,12 @@ func report(w io.Writer, err error, s *signals) int {
 	if errors.Is(err, pipeline.ErrStopped) || s.got() != nil && errors.Is(err, context.Canceled) {
 		code = s.exitCode()
 	}
+	advice := ""
+	if code == exitUnavailable && !is[*pipeline.UnavailableError](err) {
+		advice = "; what is recorded is safe, run the same command again"
+	}
 	if code != exitDone && code != exitFailedRows && !errors.Is(err, pipeline.ErrStopped) {
-		fmt.Fprintf(w, "bulksub: %v\n", err)
+		fmt.Fprintf(w, "bulksub: %v%s\n", err, advice)
 	}
 	return code
 }

@@ -11,13 +11,12 @@ import (
 // sends again at most what was in flight (P1, P2).
 func TestKilledRunsGoOn(t *testing.T) {
 	const rows, batches, concurrency, kills = 30_000, 30, 4, 12
-	for name, to := range places(t) {
+	for name, to := range places(t, rows) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newProgram(t)
 			draw := rand.New(rand.NewPCG(1, uint64(len(name))))
-			args := append([]string{"subscribe", "--topic", "news", "--csv", writeTokens(t, rows),
-				"--rate", "0", "--concurrency", "4", "--attempts", "2"}, to.args...)
+			args := append([]string{"subscribe", "--topic", "news", "--rate", "0", "--concurrency", "4", "--attempts", "2"}, to.args...)
 			killed := 0
 			for range kills {
 				p.at(1+draw.Int64N(10), func(it *os.Process) { it.Kill() })
@@ -44,10 +43,10 @@ func TestKilledRunsGoOn(t *testing.T) {
 
 // The first signal drains: what is in flight is recorded, nothing more is sent.
 func TestSignalDrains(t *testing.T) {
-	for name, to := range places(t) {
+	for name, to := range places(t, 30_000) {
 		t.Run(name, func(t *testing.T) {
 			p := newProgram(t)
-			args := append([]string{"subscribe", "--topic", "news", "--csv", writeTokens(t, 30_000), "--rate", "1000", "--attempts", "2"}, to.args...)
+			args := append([]string{"subscribe", "--topic", "news", "--rate", "1000", "--attempts", "2"}, to.args...)
 			p.at(3, func(it *os.Process) { it.Signal(syscall.SIGTERM) })
 			code, s := p.run(args...)
 			if code != exitTerminated || s.State != stateStopped {
@@ -57,7 +56,7 @@ func TestSignalDrains(t *testing.T) {
 				t.Errorf("%d rows are recorded of %d calls", s.Rows, s.Requests)
 			}
 			p.at(0, nil)
-			args[6] = "0"
+			args[4] = "0"
 			if code, s := p.run(args...); code != exitFailedRows || s.Rows != 30_000 {
 				t.Fatalf("the next run ended with %d: %+v", code, s)
 			}

@@ -3,7 +3,8 @@
 //
 // This package is the only one that knows every other: it reads flags, joins a
 // source, a sink and a service to a run, shows its progress and its summary, and
-// turns errors into exit codes. Each command has a file of its own.
+// turns errors into exit codes. Each command has a file of its own. A dry run
+// changes nothing anywhere (P10), and no token is shown but in results (P8).
 package main
 
 import (

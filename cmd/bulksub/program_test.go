@@ -11,6 +11,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/bulksub/bulksub/iidclient/iidtest"
 	"github.com/bulksub/bulksub/internal/pgtest"
 )
@@ -100,18 +103,33 @@ func writeTokens(t *testing.T, n int) string {
 	return path
 }
 
-// place is where results go.
+func fillTable(t *testing.T, pool *pgxpool.Pool, n int) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), "create table users (id bigint primary key, token text)"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := pool.CopyFrom(t.Context(), pgx.Identifier{"users"}, []string{"id", "token"}, pgx.CopyFromSlice(n, func(i int) ([]any, error) {
+		return []any{int64(i + 1), iidtest.Token(1, i)}, nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// place is a way from tokens to results.
 type place struct {
 	args    []string
 	results func() ([]string, error)
 }
 
-// places are the two sinks.
-func places(t *testing.T) map[string]place {
-	file := filepath.Join(t.TempDir(), "results.csv")
+// places are the three ways: CSV to CSV, CSV to Postgres, Postgres to Postgres,
+// for the first n tokens.
+func places(t *testing.T, n int) map[string]place {
+	tokens, file := writeTokens(t, n), filepath.Join(t.TempDir(), "results.csv")
 	pool := pgtest.New(t)
+	fillTable(t, pool, n)
 	return map[string]place{
-		"csv": {[]string{"--results", file}, func() ([]string, error) {
+		"csv": {[]string{"--csv", tokens, "--results", file}, func() ([]string, error) {
 			f, err := os.Open(file)
 			if err != nil {
 				return nil, err
@@ -119,8 +137,11 @@ func places(t *testing.T) map[string]place {
 			defer f.Close()
 			return csvLines(f)
 		}},
-		"postgres": {[]string{"--database-url", pool.Config().ConnString(), "--job", "it"}, func() ([]string, error) {
+		"ledger": {[]string{"--csv", tokens, "--database-url", pool.Config().ConnString(), "--job", "it"}, func() ([]string, error) {
 			return sqlLines(pool, "it")
+		}},
+		"table": {[]string{"--table", "users", "--database-url", pool.Config().ConnString(), "--job", "users"}, func() ([]string, error) {
+			return sqlLines(pool, "users")
 		}},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -199,6 +200,9 @@ func (s *script) oracle(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// wholeToken is what must be in no output but results (P8).
+var wholeToken = regexp.MustCompile("[A-Za-z0-9_-]{22}:APA91b[A-Za-z0-9_-]{134}|BEGIN [A-Z ]*PRIVATE KEY")
+
 // exits runs the program and compares its exit code: `exits CODE ARG...`. What
 // it wrote is there for stdout and stderr.
 func (s *script) exits(ts *testscript.TestScript, _ bool, args []string) {
@@ -208,6 +212,9 @@ func (s *script) exits(ts *testscript.TestScript, _ bool, args []string) {
 		code = exited.ExitCode()
 	} else {
 		ts.Check(err)
+	}
+	if leak := wholeToken.FindString(ts.ReadFile("stdout") + ts.ReadFile("stderr")); leak != "" {
+		ts.Fatalf("a whole token is shown: %s", leak)
 	}
 	if code != number(ts, args[0]) {
 		ts.Fatalf("exit code %d, want %s\n%s%s", code, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))

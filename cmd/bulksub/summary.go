@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -33,6 +35,7 @@ type summary struct {
 	Seconds       float64 `json:"seconds"`
 
 	results string            // where they lie
+	codes   map[string]int64  // of the rows that failed in this run
 	again   string            // what to add to the command so that it goes on with this job
 	each    []pipeline.Result // where they are few and lie nowhere
 }
@@ -61,7 +64,7 @@ func (j *job) summarize(ctx context.Context, runErr error, took time.Duration) (
 	s.Pruned = pruned
 	s.Requests, s.Retries = p.Requests, p.Retries
 	s.Seconds = float64(took.Milliseconds()) / 1000
-	s.results, s.again = j.results, j.again
+	s.results, s.again, s.codes = j.results, j.again, p.Codes
 	if few, ok := j.sink.(*unrecorded); ok {
 		s.each = few.Results()
 	}
@@ -117,6 +120,11 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 	} {
 		if c.n > 0 || c.name == "ok" {
 			line("  "+c.name, grouped(c.n))
+		}
+		if c.name == "failed" {
+			for _, code := range slices.Sorted(maps.Keys(s.codes)) {
+				line("    "+code, grouped(s.codes[code]))
+			}
 		}
 	}
 	if s.Pruned > 0 {

@@ -21,7 +21,7 @@ type Querier interface {
 // Relation is where tokens come from: a table, a view, or the rows of a query.
 type Relation struct {
 	Name  string // as SQL writes it, with its schema; "" for a query
-	Kind  string // "table", "view" or "query"
+	Kind  string // "query", or what pg_class says: "table", "view", "foreign table", "materialized view"
 	From  string // what follows FROM; its alias is t
 	Where string // a condition, or ""
 	Key   Column
