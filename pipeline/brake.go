@@ -32,7 +32,12 @@ type brake struct {
 	judged, rejected int64
 }
 
-func (b *brake) saw(outcomes []Outcome) {
+// saw counts a reply. It reports whether the reply is to be held back: it looks
+// by itself as if the credential were at fault, and the brake cannot tell yet. A
+// reply is held back as a whole, or a run that is killed before the brake can
+// tell would leave only rejected tokens for the next one to judge by.
+func (b *brake) saw(outcomes []Outcome) (doubtful bool) {
+	before := *b
 	b.replies++
 	for i := range outcomes {
 		if outcomes[i].Again {
@@ -43,6 +48,8 @@ func (b *brake) saw(outcomes []Outcome) {
 			b.rejected++
 		}
 	}
+	alone := brake{limit: b.limit, judged: b.judged - before.judged, rejected: b.rejected - before.rejected}
+	return alone.over() && b.doubts()
 }
 
 func (b *brake) warm() bool { return b.replies >= brakeReplies && b.judged >= brakeTokens }

@@ -116,11 +116,12 @@ func (r *run) judge(rep reply) {
 
 // weigh shows the verdicts to the error brake before they become results.
 func (r *run) weigh(b *batch, outcomes []Outcome) {
-	r.brake.saw(outcomes)
+	r.doubtful = r.brake.saw(outcomes)
 	if err := r.brake.tripped(); err != nil {
 		r.end(err)
 	}
 	r.spread(b, outcomes)
+	r.doubtful = false
 }
 
 // spread gives each row of a batch its token's outcome.
@@ -165,7 +166,7 @@ func (r *run) conclude(it *item, o *Outcome) {
 		return
 	}
 	to := &r.pending
-	if o.Status.Rejected() && r.brake.doubts() {
+	if r.doubtful {
 		to = &r.suspect
 	}
 	to.add(it, Result{

@@ -184,7 +184,7 @@ func (r *run) recordable() chan<- record {
 	return r.records
 }
 
-// trust lets the rejected rows that the error brake held back be recorded: when
+// trust lets the rows that the error brake held back be recorded: when
 // it has seen enough, or when there is no more to see.
 func (r *run) trust() {
 	over := r.starved() && r.batcher.next() == nil && len(r.batcher.open) == 0

@@ -107,7 +107,8 @@ type run struct {
 	outage   outage
 	brake    brake
 	pending  record // finished rows on their way to the sink
-	suspect  record // rejected rows that the error brake holds back
+	suspect  record // rows of replies that the error brake holds back
+	doubtful bool   // the rows that are being concluded are such
 	reading  bool   // the reader may bring more
 	idle     bool   // the reader waits for others
 	inHand   int    // rows between reading and recording
