@@ -17,7 +17,8 @@ const (
 // Limiter grants token operations at no more than a ceiling, and at less while
 // the service says that it is too much. It is safe for concurrent use.
 //
-// A cut halves the rate, once for all calls that were in flight, and holds every
+// A cut halves the rate (without a ceiling, what was granted in the last second),
+// once for all calls that were in flight, and holds every
 // worker for as long as the service asked. Each second of calm gives a twentieth
 // of the rate before the cut back, or of the present rate if that is more, up to
 // the ceiling.
@@ -108,7 +109,10 @@ func (l *Limiter) Throttled(sent time.Time, after time.Duration, chance float64)
 	if !sent.After(l.cut) {
 		return
 	}
-	before := min(l.current, max(l.pace.rate(now), float64(l.largest)))
+	before := l.current
+	if math.IsInf(before, 1) {
+		before = max(l.pace.rate(now), float64(l.largest))
+	}
 	l.step = before / calmSteps
 	l.cut = now
 	l.set(now, max(before/2, float64(l.largest)/backoffMost.Seconds()))
