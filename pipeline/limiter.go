@@ -18,10 +18,9 @@ const (
 // the service says that it is too much. It is safe for concurrent use.
 //
 // A cut halves the rate (without a ceiling, what was granted in the last second),
-// once for all calls that were in flight, and holds every
-// worker for as long as the service asked. Each second of calm gives a twentieth
-// of the rate before the cut back, or of the present rate if that is more, up to
-// the ceiling.
+// once for all calls that were in flight, and holds every worker for as long as
+// the service asked. Each second of calm gives a twentieth of the rate before the
+// cut back, or of the present rate if that is more, up to the ceiling.
 type Limiter struct {
 	turn chan struct{} // in the hands of the one that waits for the bucket; the others queue for it
 

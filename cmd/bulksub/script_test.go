@@ -88,6 +88,7 @@ func (s *script) commands() map[string]func(*testscript.TestScript, bool, []stri
 		"table":      s.table,
 		"service":    s.serve,
 		"subscribed": s.subscribed,
+		"called":     s.called,
 		"sql":        s.sql,
 		"oracle":     s.oracle,
 		"exits":      s.exits,
@@ -157,6 +158,19 @@ func (s *script) serve(ts *testscript.TestScript, _ bool, args []string) {
 func (s *script) subscribed(ts *testscript.TestScript, _ bool, args []string) {
 	if got, want := s.service.Count(args[0]), number(ts, args[1]); got != want {
 		ts.Fatalf("%d are subscribed to %s, want %d", got, args[0], want)
+	}
+}
+
+// called compares how often an endpoint was called: `called ENDPOINT N`.
+func (s *script) called(ts *testscript.TestScript, _ bool, args []string) {
+	n := 0
+	for _, call := range s.service.Calls() {
+		if call.Endpoint == args[0] {
+			n++
+		}
+	}
+	if n != number(ts, args[1]) {
+		ts.Fatalf("%s was called %d times, want %s", args[0], n, args[1])
 	}
 }
 
