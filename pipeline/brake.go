@@ -32,6 +32,13 @@ type brake struct {
 	judged, rejected int64
 }
 
+// newBrake returns a brake for a job with results already: one that was killed,
+// or that others work on too, is judged as a whole.
+func newBrake(limit float64, before Counts) brake {
+	rejected := before[Invalid] + before[Denied]
+	return brake{limit: limit, rejected: rejected, judged: rejected + before[OK] + before[NotFound] + before[TooManyTopics]}
+}
+
 // saw counts a reply. It reports whether the reply is to be held back: it looks
 // by itself as if the credential were at fault, and the brake cannot tell yet. A
 // reply is held back as a whole, or a run that is killed before the brake can

@@ -128,3 +128,24 @@ func TestBrake(t *testing.T) {
 		}
 	}
 }
+
+// TestBrakeJudgesTheWholeJob: a run that goes on with a job does not take its last
+// part for the whole.
+func TestBrakeJudgesTheWholeJob(t *testing.T) {
+	bad := make([]Outcome, 1000)
+	for i := range bad {
+		bad[i].Status = Denied
+	}
+	for _, test := range []struct {
+		before Counts
+		trips  bool
+	}{{nil, true}, {Counts{OK: 2000, Malformed: 9000, Failed: 9000}, true}, {Counts{OK: 4000}, false}, {Counts{OK: 4000, Invalid: 2000}, true}} {
+		b := newBrake(0.5, test.before)
+		for range brakeReplies {
+			b.saw(bad)
+		}
+		if (b.tripped() != nil) != test.trips {
+			t.Errorf("%v: %v", test.before, b.tripped())
+		}
+	}
+}

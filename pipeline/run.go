@@ -27,6 +27,7 @@ type Options struct {
 	Attempts    int             // replies that may leave a row undecided before it is Failed; 5
 	MaxRejected float64         // share of tokens invalid or denied beyond which the error brake stops the job; 0.5
 	Window      int             // rows in hand at a time; 2,000 × concurrency, at least 16,000
+	Before      Counts          // the results that the job has already; the error brake counts them
 	Patience    time.Duration   // how long an outage of the service is sat out; 15 minutes
 	Stop        <-chan struct{} // when closed, the run drains and returns ErrStopped
 	Meter       *Meter          // counts what is done; one of its own
@@ -135,7 +136,7 @@ func newRun(job Job, opts Options, halt context.CancelFunc) *run {
 		acks:      make(chan ack, 1),
 		halt:      halt,
 		outage:    outage{patience: opts.Patience},
-		brake:     brake{limit: opts.MaxRejected},
+		brake:     newBrake(opts.MaxRejected, opts.Before),
 		reading:   true,
 	}
 	r.batcher = batcher{open: make(map[Action]*batch), limit: func(a Action) int { return min(opts.BatchSize, job.Service.Limit(a)) }}

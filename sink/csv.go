@@ -202,7 +202,7 @@ func (c *CSV) Complete(context.Context) error {
 	if c.Finished() {
 		return nil
 	}
-	if err := replaceable(c.path); err != nil {
+	if err := errors.Join(c.untouched(), replaceable(c.path)); err != nil {
 		return err
 	}
 	if err := os.Rename(c.partial(), c.path); err != nil {
@@ -211,6 +211,19 @@ func (c *CSV) Complete(context.Context) error {
 	c.file.Close()
 	c.file = nil
 	return syncDir(filepath.Dir(c.path))
+}
+
+// untouched reports an error if OUT.partial is no longer the file that we wrote.
+func (c *CSV) untouched() error {
+	ours, err := c.file.Stat()
+	if err != nil {
+		return c.broken(cause(err))
+	}
+	there, err := os.Lstat(c.partial())
+	if err != nil || !os.SameFile(ours, there) || there.Size() != c.size {
+		return &ResultsError{Path: c.partial(), Foreign: true, Problem: "somebody else wrote to it, or put another file in its place, while the job ran; restore it, or name another file with --results"}
+	}
+	return nil
 }
 
 // Close lets the next process at the job.

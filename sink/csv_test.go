@@ -350,3 +350,33 @@ func full(err error) bool {
 	_, ok := errors.AsType[*ResultsError](err)
 	return ok && errors.Is(err, syscall.EFBIG)
 }
+
+// TestCSVCompletesOnlyItsOwnFile: results that somebody else wrote to, or replaced,
+// are not given the job's name.
+func TestCSVCompletesOnlyItsOwnFile(t *testing.T) {
+	for name, meddle := range map[string]func(string) error{
+		"replaced": func(partial string) error {
+			text, err := os.ReadFile(partial)
+			return errors.Join(err, os.Remove(partial), os.WriteFile(partial, text, 0o600))
+		},
+		"cut off": func(partial string) error { return os.Truncate(partial, 10) },
+		"removed": os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "out.csv")
+			c, err := OpenCSV(path, Asked{"topic": "news"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			must(t, c.Record(t.Context(), []pipeline.Result{{Key: "1", Token: "a", Status: pipeline.OK}}))
+			must(t, meddle(path+".partial"))
+			if err := c.Complete(t.Context()); err == nil {
+				t.Error("completed")
+			}
+			if _, err := os.Lstat(path); err == nil {
+				t.Error("the results have their name")
+			}
+		})
+	}
+}

@@ -81,7 +81,7 @@ func runDemo(cmd *cobra.Command, f demoFlags) error {
 		return &configError{err}
 	}
 	d := &demo{cmd: cmd, flags: f, service: service, login: filepath.Join(f.dir, "service-account.json")}
-	if err := os.WriteFile(d.login, service.CredentialsJSON(service.URL), 0o600); err != nil {
+	if err := writeNew(d.login, service.CredentialsJSON(service.URL)); err != nil {
 		return &configError{err}
 	}
 	d.say("A stand-in for Google's service listens at %s.", service.URL)
@@ -101,7 +101,7 @@ func (d *demo) say(format string, args ...any) {
 
 // run shows a command and runs it, as if it had been typed.
 func (d *demo) run(args ...string) error {
-	d.say("\n$ bulksub %s\n", strings.Join(quoted(args), " "))
+	d.say("\n$ bulksub %s\n", strings.Join(d.quoted(args), " "))
 	root := newRoot(terminal{in: d.cmd.InOrStdin(), out: d.cmd.OutOrStdout(), err: d.cmd.ErrOrStderr()}, func(string) (string, bool) { return "", false })
 	root.SetArgs(args)
 	err := root.ExecuteContext(d.cmd.Context())
@@ -111,12 +111,24 @@ func (d *demo) run(args ...string) error {
 	return err
 }
 
-// quoted writes words as a shell reads them.
-func quoted(words []string) []string {
+// writeNew writes a file for its owner alone, where there is none yet.
+func writeNew(path string, text []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Close())
+}
+
+// quoted writes words as a shell reads them, but for a given database's URL, which
+// may hold a password.
+func (d *demo) quoted(words []string) []string {
 	shell := make([]string, len(words))
 	for i, w := range words {
-		shell[i] = w
-		if strings.ContainsAny(w, " \t'\"$&?*;|<>()") {
+		if shell[i] = w; w == d.flags.databaseURL && w != "" {
+			shell[i] = `"$DATABASE_URL"`
+		} else if strings.ContainsAny(w, " \t'\"$&?*;|<>()") {
 			shell[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 		}
 	}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -102,6 +105,25 @@ func (f mixFlags) mix() iidtest.Mix {
 	}
 }
 
+// replaceCredentials writes the file, over that of an earlier stand-in but over no
+// other.
+func replaceCredentials(path string, text []byte) error {
+	var before struct {
+		TokenURI string `json:"token_uri"`
+	}
+	old, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return writeNew(path, text)
+	}
+	if err != nil {
+		return err
+	}
+	if json.Unmarshal(old, &before) != nil || !strings.HasPrefix(before.TokenURI, "http://") {
+		return fmt.Errorf("%s exists, and is not the credentials of a stand-in; name another file", path)
+	}
+	return os.WriteFile(path, text, 0o600)
+}
+
 func emulate(cmd *cobra.Command, f emulatorFlags) error {
 	config, err := f.config()
 	if err != nil {
@@ -117,7 +139,7 @@ func emulate(cmd *cobra.Command, f emulatorFlags) error {
 		url = server.URL
 	}
 	if f.credentials != "" {
-		if err := os.WriteFile(f.credentials, server.CredentialsJSON(url), 0o600); err != nil {
+		if err := replaceCredentials(f.credentials, server.CredentialsJSON(url)); err != nil {
 			return &configError{err}
 		}
 	}

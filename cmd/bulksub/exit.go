@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os/exec"
+	"syscall"
 
 	"github.com/bulksub/bulksub/iidclient"
 	"github.com/bulksub/bulksub/internal/pgcluster"
@@ -127,6 +129,9 @@ func exitCodeOfCall(err error) int {
 		case answer.Status >= 300 && answer.Status < 500 && answer.Status != http.StatusTooManyRequests && answer.Status != http.StatusRequestTimeout:
 			return exitConfiguration
 		}
+	}
+	if is[*sink.ResultsError](err) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		return exitConfiguration
 	}
 	if code := postgres.Code(err); code != "" && !postgres.Passes(err) {
 		return exitConfiguration

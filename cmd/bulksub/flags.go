@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func (f *serviceFlags) add(flags *pflag.FlagSet) {
 
 func (f *serviceFlags) check() error {
 	switch {
-	case f.rate < 0:
+	case !(f.rate >= 0) || math.IsInf(f.rate, 1):
 		return usagef("--rate is %g; it can be 0 (no ceiling) or more", f.rate)
 	case f.concurrency < 1 || f.concurrency > 1024:
 		return usagef("--concurrency is %d; it can be 1 to 1024", f.concurrency)

@@ -49,6 +49,9 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if cmd.Flags().Changed("job") && o.ledger.job == "" {
+		return usagef("--job is empty; name the job, or leave the flag out")
+	}
 	s := signalsOf(cmd.Context())
 	setup, cancel := s.until(cmd.Context())
 	defer cancel()
@@ -134,6 +137,7 @@ func (j *job) carry(ctx context.Context, s *signals, log *slog.Logger, stderr io
 		BatchSize:   f.batchSize,
 		Attempts:    f.attempts,
 		MaxRejected: float64(f.maxRejected),
+		Before:      before,
 		Patience:    f.patience,
 		Stop:        s.stop,
 		Meter:       j.meter,

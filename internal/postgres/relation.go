@@ -67,7 +67,7 @@ func Resolve(ctx context.Context, db Querier, w Wanted) (*Relation, error) {
 		return nil, err
 	}
 	if where := trimStatement(w.Where); where != "" {
-		r.Where = "(" + where + "\n)"
+		r.From = "(select * from " + r.From + " where (" + where + "\n)) as t"
 	}
 	if r.Token, err = columns.pick(w.TokenColumn, "--token-column"); err != nil {
 		return nil, err
