@@ -108,6 +108,9 @@ func (c *CSV) load() (whole bool, err error) {
 	c.size = 0
 	size, err := scan(c.file, func(r record) error {
 		if c.size = r.end; r.row > 0 {
+			if c.before.has(r.row) {
+				return damaged(c.file.Name())
+			}
 			c.before.add(r.row)
 			c.counts[r.status]++
 		}
@@ -175,6 +178,11 @@ func fields(r *pipeline.Result) []string {
 
 // append adds whole lines to the file, or nothing.
 func (c *CSV) append(lines []byte) error {
+	if c.size > 0 {
+		if err := c.untouched(); err != nil {
+			return err
+		}
+	}
 	_, err := c.file.WriteAt(lines, c.size)
 	if err == nil {
 		err = c.file.Sync()

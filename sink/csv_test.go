@@ -371,6 +371,9 @@ func TestCSVCompletesOnlyItsOwnFile(t *testing.T) {
 			defer c.Close()
 			must(t, c.Record(t.Context(), []pipeline.Result{{Key: "1", Token: "a", Status: pipeline.OK}}))
 			must(t, meddle(path+".partial"))
+			if err := c.Record(t.Context(), []pipeline.Result{{Key: "2", Token: "b", Status: pipeline.OK}}); err == nil {
+				t.Error("recorded")
+			}
 			if err := c.Complete(t.Context()); err == nil {
 				t.Error("completed")
 			}
