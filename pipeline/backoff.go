@@ -5,8 +5,8 @@ import "time"
 const (
 	backoffFirst = 500 * time.Millisecond
 	backoffMost  = time.Minute
-	// afterMost caps a Retry-After: a service that asks for years has a broken
-	// clock, and asking again after ten minutes hurts nobody.
+	// afterMost caps a Retry-After, besides patience: a service that asks for
+	// years has a broken clock, and asking again after ten minutes hurts nobody.
 	afterMost = 10 * time.Minute
 )
 
@@ -22,8 +22,9 @@ func backoff(failures int, chance float64) time.Duration {
 	return ceiling/2 + time.Duration(chance*float64(ceiling/2))
 }
 
-// respect is a wait as the service asked for it, or longer by up to a tenth.
-func respect(after time.Duration, chance float64) time.Duration {
-	after = min(max(after, 0), afterMost)
+// respect is a wait as the service asked for it, or longer by up to a tenth, but
+// none beyond patience.
+func respect(after, patience time.Duration, chance float64) time.Duration {
+	after = min(max(after, 0), afterMost, patience)
 	return after + time.Duration(chance*float64(after)/10)
 }

@@ -49,12 +49,13 @@ func (b *batch) add(it *item) {
 	b.places = append(b.places, place{it, at})
 }
 
-// halves splits the batch between two of its tokens. The failures are not held
-// against the halves, but when they began is.
+// halves splits the batch between two of its tokens. Two of its failures are not
+// held against the halves: the fault of one is no fault of the other.
 func (b *batch) halves() [2]*batch {
 	middle := len(b.tokens) / 2
-	low := &batch{action: b.action, tokens: b.tokens[:middle:middle], failing: b.failing}
-	high := &batch{action: b.action, tokens: b.tokens[middle:], failing: b.failing}
+	failures := max(0, b.failures-2)
+	low := &batch{action: b.action, tokens: b.tokens[:middle:middle], failures: failures, failing: b.failing}
+	high := &batch{action: b.action, tokens: b.tokens[middle:], failures: failures, failing: b.failing}
 	for _, p := range b.places {
 		if p.at < middle {
 			low.places = append(low.places, p)

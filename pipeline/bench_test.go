@@ -70,6 +70,7 @@ func (f *forgetful) Claim(ctx context.Context, plan Plan) (*Claim, error) {
 
 func (*forgetful) Record(context.Context, []Result) error { return nil }
 func (*forgetful) Finish(context.Context, *Claim) error   { return nil }
+func (*forgetful) Counts(context.Context) (Counts, error) { return nil, nil }
 
 // BenchmarkRun carries a row in each iteration.
 func BenchmarkRun(b *testing.B) {

@@ -11,32 +11,58 @@ const (
 	brakeTokens = 20
 )
 
-// RejectedError is the error brake: so many tokens were invalid or denied that
+// ErrorBrakeError is the error brake: so many tokens were invalid or denied that
 // the credential, not the tokens, is likely at fault.
-type RejectedError struct {
+type ErrorBrakeError struct {
 	Rejected, Judged int64
 	Limit            float64 // the share of rejected tokens that is allowed
 }
 
-func (e *RejectedError) Error() string {
-	return fmt.Sprintf("%d of the first %d tokens were rejected as invalid or denied, more than %.0f %%: "+
+func (e *ErrorBrakeError) Error() string {
+	return fmt.Sprintf("%d of %d tokens judged so far were rejected as invalid or denied, more than %.0f %%: "+
 		"the credential most likely belongs to another project than the tokens; "+
-		"none of them has a result; mend it and run the job again, or allow a larger share",
+		"the replies that look so are not recorded; mend it and run the job again, or allow a larger share",
 		e.Rejected, e.Judged, 100*e.Limit)
 }
 
-// brake counts verdicts.
+// brake counts verdicts. It judges a job as a whole: what this run has seen, and
+// what is recorded by others and by earlier runs.
 type brake struct {
-	limit            float64
-	replies          int
-	judged, rejected int64
+	limit    float64
+	replies  int
+	own      tally // what this run has seen
+	recorded tally // the part of it that is recorded
+	others   tally // what else is recorded, as far as is known
+	asking   bool  // the recorder counts again what is recorded
 }
 
-// newBrake returns a brake for a job with results already: one that was killed,
-// or that others work on too, is judged as a whole.
-func newBrake(limit float64, before Counts) brake {
-	rejected := before[Invalid] + before[Denied]
-	return brake{limit: limit, rejected: rejected, judged: rejected + before[OK] + before[NotFound] + before[TooManyTopics]}
+// tally counts the tokens judged.
+type tally struct{ judged, rejected int64 }
+
+func (t *tally) add(s Status) {
+	switch {
+	case s.Rejected():
+		t.rejected++
+		t.judged++
+	case s == OK, s == NotFound, s == TooManyTopics:
+		t.judged++
+	}
+}
+
+func (t tally) over(limit float64) bool { return float64(t.rejected) > limit*float64(t.judged) }
+
+func newBrake(limit float64, recorded Counts) brake {
+	b := brake{limit: limit}
+	b.counted(recorded)
+	return b
+}
+
+// counted takes the results of the job, this run's among them.
+func (b *brake) counted(counts Counts) {
+	rejected := counts[Invalid] + counts[Denied]
+	judged := rejected + counts[OK] + counts[NotFound] + counts[TooManyTopics]
+	b.others = tally{judged: judged - b.recorded.judged, rejected: rejected - b.recorded.rejected}
+	b.asking = false
 }
 
 // saw counts a reply. It reports whether the reply is to be held back: it looks
@@ -44,32 +70,34 @@ func newBrake(limit float64, before Counts) brake {
 // reply is held back as a whole, or a run that is killed before the brake can
 // tell would leave only rejected tokens for the next one to judge by.
 func (b *brake) saw(outcomes []Outcome) (doubtful bool) {
-	before := *b
-	b.replies++
+	var alone tally
 	for i := range outcomes {
-		if outcomes[i].Again {
-			continue
-		}
-		b.judged++
-		if outcomes[i].Status.Rejected() {
-			b.rejected++
+		if !outcomes[i].Again {
+			alone.add(outcomes[i].Status)
 		}
 	}
-	alone := brake{limit: b.limit, judged: b.judged - before.judged, rejected: b.rejected - before.rejected}
-	return alone.over() && b.doubts()
+	b.replies++
+	b.own.judged += alone.judged
+	b.own.rejected += alone.rejected
+	return alone.over(b.limit) && b.doubts()
 }
 
-func (b *brake) warm() bool { return b.replies >= brakeReplies && b.judged >= brakeTokens }
+func (b *brake) all() tally {
+	return tally{judged: b.own.judged + b.others.judged, rejected: b.own.rejected + b.others.rejected}
+}
 
-func (b *brake) over() bool { return float64(b.rejected) > b.limit*float64(b.judged) }
+func (b *brake) warm() bool { return b.replies >= brakeReplies && b.all().judged >= brakeTokens }
+
+func (b *brake) over() bool { return b.all().over(b.limit) }
 
 // doubts reports whether a rejected token may yet turn out to be the
 // credential's fault.
 func (b *brake) doubts() bool { return !b.warm() || b.over() }
 
-func (b *brake) tripped() error {
-	if !b.warm() || !b.over() {
-		return nil
-	}
-	return &RejectedError{Rejected: b.rejected, Judged: b.judged, Limit: b.limit}
+// trips reports whether the job is to be stopped, as far as is known.
+func (b *brake) trips() bool { return b.warm() && b.over() }
+
+func (b *brake) error() error {
+	all := b.all()
+	return &ErrorBrakeError{Rejected: all.rejected, Judged: all.judged, Limit: b.limit}
 }

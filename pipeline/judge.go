@@ -2,12 +2,16 @@ package pipeline
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
 // handle sees to what a worker brought back.
 func (r *run) handle(rep reply) {
 	r.setAside(rep.unsent)
+	if rep.budget != nil {
+		r.end(rep.budget)
+	}
 	switch {
 	case rep.batch == nil:
 	case rep.err != nil:
@@ -37,7 +41,7 @@ func (r *run) setAside(unsent []*item) {
 // failed sees to a call that brought no verdicts.
 func (r *run) failed(rep reply) {
 	now, b, kind := time.Now(), rep.batch, kindOf(rep.err)
-	after := retryAfter(rep.err)
+	after := respect(retryAfter(rep.err), r.opts.Patience, chance())
 	r.outage.failed(now, kind, r.opts.Concurrency, chance())
 	switch kind {
 	case Fatal:
@@ -45,21 +49,32 @@ func (r *run) failed(rep reply) {
 	case Refused:
 		r.bisect(b, rep.err)
 	case Throttled:
-		r.limiter.Throttled(rep.sent, after, chance())
-		r.repeat(b, max(backoff(1, chance()), respect(after, chance())))
+		r.repeat(b, max(backoff(1, chance()), after))
 	case Unavailable:
 		if b.failures++; b.failing.IsZero() {
 			b.failing = now
 		}
-		if b.failures >= r.opts.Attempts && r.outage.blames(b) {
+		if b.failures >= r.opts.Attempts && (r.outage.blames(b) || r.noneToTell()) {
 			r.divide(b, rep.err)
 			break
 		}
-		r.repeat(b, max(backoff(b.failures, chance()), respect(after, chance())))
+		r.repeat(b, max(backoff(b.failures, chance()), after))
 	}
 	if kind != Fatal && (r.outage.over(now) || r.inFlight == 0 && r.outage.vain(b, r.opts.Attempts)) {
 		r.end(&UnavailableError{Err: rep.err})
 	}
+}
+
+// noneToTell reports whether nothing is left to send but tokens that have had all
+// their attempts, each alone: no other call can tell whether they are at fault or
+// the service is.
+func (r *run) noneToTell() bool {
+	if !r.outage.answered || r.inFlight > 0 || r.fed() || r.batcher.rows > 0 || r.batcher.next() != nil {
+		return false
+	}
+	return !slices.ContainsFunc(r.waiting, func(d delayed) bool {
+		return d.batch == nil || len(d.batch.tokens) > 1 || d.batch.failures < r.opts.Attempts
+	})
 }
 
 func (r *run) repeat(b *batch, wait time.Duration) {
@@ -78,7 +93,8 @@ func (r *run) bisect(b *batch, err error) {
 }
 
 // divide sends the halves of a batch that fails while others do not. A token
-// that still fails alone is left without a result, for nothing judged it.
+// that still fails alone has failed: nothing judged it, and the next run may ask
+// again.
 func (r *run) divide(b *batch, err error) {
 	if len(b.tokens) > 1 {
 		halves := b.halves()
@@ -86,39 +102,24 @@ func (r *run) divide(b *batch, err error) {
 		r.batcher.first(halves[0], halves[1])
 		return
 	}
+	detail := reason(err.Error())
 	for _, p := range b.places {
-		r.drop(p.item)
+		p.item.attempts += b.failures
+		r.conclude(p.item, &Outcome{Status: Failed, Code: codeOf(err), Detail: detail})
 	}
-	r.givenUp += len(b.places)
-	r.lastFail = err
 }
-
-// exhaustedShare is the share of a reply's tokens turned away for quota at which
-// the whole pipeline slows down.
-const exhaustedShare = 0.1
 
 // judge takes a complete reply.
 func (r *run) judge(rep reply) {
 	r.outage.succeeded(time.Now())
-	exhausted := 0
-	for i := range rep.outcomes {
-		if rep.outcomes[i].Exhausted {
-			exhausted++
-		}
-	}
-	if float64(exhausted) >= exhaustedShare*float64(len(rep.outcomes)) && exhausted > 0 {
-		r.limiter.Throttled(rep.sent, 0, chance())
-	} else {
-		r.limiter.Calm(rep.sent)
-	}
 	r.weigh(rep.batch, rep.outcomes)
 }
 
 // weigh shows the verdicts to the error brake before they become results.
 func (r *run) weigh(b *batch, outcomes []Outcome) {
 	r.doubtful = r.brake.saw(outcomes)
-	if err := r.brake.tripped(); err != nil {
-		r.end(err)
+	if r.brake.trips() && !r.brake.asking && !r.broken {
+		r.brake.asking, r.pending.count = true, true
 	}
 	r.spread(b, outcomes)
 	r.doubtful = false
@@ -184,6 +185,11 @@ func (r *run) conclude(it *item, o *Outcome) {
 
 // flawed makes the result of a row that is not worth a call.
 func (r *run) flawed(it *item) {
-	reason, _ := json.Marshal(map[string]string{"reason": it.Flaw})
-	r.conclude(it, &Outcome{Status: Malformed, Detail: string(reason)})
+	r.conclude(it, &Outcome{Status: Malformed, Detail: reason(it.Flaw)})
+}
+
+// reason is a result's detail in words.
+func reason(text string) string {
+	detail, _ := json.Marshal(map[string]string{"reason": text})
+	return string(detail)
 }

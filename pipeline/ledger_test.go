@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -157,6 +158,23 @@ func (p *process) Finish(_ context.Context, c *pipeline.Claim) error {
 	defer p.mu.Unlock()
 	p.done[c.Segment.Number] = true
 	return nil
+}
+
+func (p *process) Counts(context.Context) (pipeline.Counts, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counts(), nil
+}
+
+// reopen forgets the rows that failed with the code. It reports whether there
+// were any.
+func (l *ledger) reopen(code string) bool {
+	before := len(l.results)
+	maps.DeleteFunc(l.results, func(_ string, results []pipeline.Result) bool {
+		return results[0].Status == pipeline.Failed && results[0].Code == code
+	})
+	clear(l.done)
+	return len(l.results) < before
 }
 
 // counts counts the results.

@@ -9,32 +9,21 @@ import (
 	"golang.org/x/time/rate"
 )
 
-const (
-	calmPeriod = time.Second // between two steps up
-	calmSteps  = 20          // steps from a standstill to the rate of the last cut
-)
-
-// Limiter grants token operations at no more than a ceiling, and at less while
-// the service says that it is too much. It is safe for concurrent use.
-//
-// A cut halves the rate (without a ceiling, what was granted in the last second),
-// once for all calls that were in flight, and holds every worker for as long as
-// the service asked. Each second of calm gives a twentieth of the rate before the
-// cut back, or of the present rate if that is more, up to the ceiling.
+// Limiter is the budget of one process: it grants token operations at no more
+// than a ceiling, and at less while the service says that it is too much
+// ([Throttle]). It is safe for concurrent use.
 type Limiter struct {
 	turn chan struct{} // in the hands of the one that waits for the bucket; the others queue for it
 
-	mu      sync.Mutex
-	bucket  *rate.Limiter
-	largest int     // the most operations asked for at once
-	ceiling float64 // token operations per second; +Inf: none
-	current float64
-	step    float64
-	changed time.Time // the last cut or step
-	cut     time.Time // the last cut
-	hold    time.Time // nothing goes before
-	pace    pace
+	mu       sync.Mutex
+	bucket   *rate.Limiter
+	largest  int     // the most operations asked for at once
+	ceiling  float64 // token operations per second; +Inf: none
+	throttle Throttle
+	pace     Pace
 }
+
+var _ Budget = (*Limiter)(nil)
 
 // NewLimiter returns a limiter of perSecond token operations, 0 meaning no
 // ceiling.
@@ -43,10 +32,10 @@ func NewLimiter(perSecond float64) *Limiter {
 		perSecond = math.Inf(1)
 	}
 	return &Limiter{
-		turn:    make(chan struct{}, 1),
-		bucket:  rate.NewLimiter(limit(perSecond), largestBatch),
-		ceiling: perSecond,
-		current: perSecond,
+		turn:     make(chan struct{}, 1),
+		bucket:   rate.NewLimiter(limit(perSecond), largestBatch),
+		ceiling:  perSecond,
+		throttle: Throttle{Rate: perSecond},
 	}
 }
 
@@ -60,19 +49,20 @@ func limit(perSecond float64) rate.Limit {
 // Wait blocks until n token operations may be sent at once, or ctx ends. Those
 // that wait are served in the order in which they came. Nothing is promised to
 // one that waits, so that a cut holds for it too.
-func (l *Limiter) Wait(ctx context.Context, n int) error {
+func (l *Limiter) Wait(ctx context.Context, n int) (Grant, error) {
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return Grant{}, ctx.Err()
 	}
 	for wait := time.Duration(0); ; {
 		if err := sleep(ctx, wait); err != nil {
-			return err
+			return Grant{}, err
 		}
-		if wait = l.grant(time.Now(), n); wait == 0 {
-			return nil
+		now := time.Now()
+		if wait = l.grant(now, n); wait == 0 {
+			return Grant{At: now, Rate: l.Rate()}, nil
 		}
 	}
 }
@@ -84,93 +74,38 @@ func (l *Limiter) grant(now time.Time, n int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.largest = max(l.largest, n)
-	if now.Before(l.hold) {
-		return l.hold.Sub(now)
+	if now.Before(l.throttle.Hold) {
+		return l.throttle.Hold.Sub(now)
 	}
 	l.bucket.SetBurstAt(now, n)
 	if l.bucket.AllowN(now, n) {
-		l.pace.add(now, n)
+		l.pace.Add(now, n)
 		return 0
 	}
-	missing := (float64(n) - l.bucket.TokensAt(now)) / l.current
+	missing := (float64(n) - l.bucket.TokensAt(now)) / l.throttle.Rate
 	return time.Duration(min(max(missing, 1e-6), 1) * float64(time.Second))
 }
 
-// Throttled tells the limiter that a call sent at the given time met a quota,
-// and how long the service asked to wait.
-func (l *Limiter) Throttled(sent time.Time, after time.Duration, chance float64) {
+// Answered slows down, or steps up again.
+func (l *Limiter) Answered(_ context.Context, g Grant, q Quota) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if hold := now.Add(respect(after, chance)); after > 0 && hold.After(l.hold) {
-		l.hold = hold
+	if q.Met {
+		largest := float64(l.largest)
+		l.throttle.Met(now, g.At, q.After, max(l.pace.Rate(now), largest), largest/backoffMost.Seconds())
+	} else if !l.throttle.Calm(now, g.At, l.ceiling) {
+		return nil
 	}
-	if !sent.After(l.cut) {
-		return
-	}
-	before := l.current
-	if math.IsInf(before, 1) {
-		before = max(l.pace.rate(now), float64(l.largest))
-	}
-	l.step = before / calmSteps
-	l.cut = now
-	l.set(now, max(before/2, float64(l.largest)/backoffMost.Seconds()))
-}
-
-// Calm tells the limiter that a call sent at the given time met no quota. At a
-// low rate such calls are rare, so each counts for all the time since the last
-// step; but none more than doubles the rate.
-func (l *Limiter) Calm(sent time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	calm := min(now.Sub(l.changed), now.Sub(l.hold))
-	if l.current >= l.ceiling || !sent.After(l.cut) || calm < calmPeriod {
-		return
-	}
-	gain := max(l.step, l.current/calmSteps) * calm.Seconds()
-	l.set(now, min(l.current+min(gain, l.current), l.ceiling))
-}
-
-func (l *Limiter) set(now time.Time, perSecond float64) {
-	l.current, l.changed = perSecond, now
-	l.bucket.SetLimitAt(now, limit(perSecond))
+	l.bucket.SetLimitAt(now, limit(l.throttle.Rate))
+	return nil
 }
 
 // Rate is the rate that is granted now; +Inf without a ceiling.
 func (l *Limiter) Rate() float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.current
-}
-
-// pace measures what was granted over the last one to two seconds.
-type pace struct {
-	began   time.Time
-	granted int // since began
-	before  int // in the second before that
-}
-
-func (p *pace) add(now time.Time, n int) {
-	p.turn(now)
-	p.granted += n
-}
-
-func (p *pace) rate(now time.Time) float64 {
-	p.turn(now)
-	return max(float64(p.before), float64(p.granted))
-}
-
-func (p *pace) turn(now time.Time) {
-	switch past := now.Sub(p.began); {
-	case past < time.Second:
-		return
-	case past < 2*time.Second:
-		p.before = p.granted
-	default:
-		p.before = 0
-	}
-	p.began, p.granted = now, 0
+	return l.throttle.Rate
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -12,10 +12,19 @@ import (
 
 func wait(t *testing.T, l *pipeline.Limiter, n int) time.Time {
 	t.Helper()
-	if err := l.Wait(t.Context(), n); err != nil {
-		t.Fatal(err)
+	g, err := l.Wait(t.Context(), n)
+	if err != nil || g.At != time.Now() {
+		t.Fatal(g, err)
 	}
-	return time.Now()
+	return g.At
+}
+
+func throttled(l *pipeline.Limiter, granted time.Time, after time.Duration) {
+	_ = l.Answered(context.Background(), pipeline.Grant{At: granted}, pipeline.Quota{Met: true, After: after})
+}
+
+func calm(l *pipeline.Limiter, granted time.Time) {
+	_ = l.Answered(context.Background(), pipeline.Grant{At: granted}, pipeline.Quota{})
 }
 
 func TestLimiterGivesTheRate(t *testing.T) {
@@ -54,14 +63,14 @@ func TestOneCutForAllInFlight(t *testing.T) {
 		}
 		first := wait(t, l, 1000)
 		second := wait(t, l, 1000)
-		l.Throttled(first, 0, 0)
-		l.Throttled(second, 0, 0)
+		throttled(l, first, 0)
+		throttled(l, second, 0)
 		time.Sleep(time.Second)
-		l.Throttled(second, 0, 0)
+		throttled(l, second, 0)
 		if got := l.Rate(); got != 1500 {
 			t.Fatalf("rate %v after one cut", got)
 		}
-		l.Throttled(wait(t, l, 1000), 0, 0)
+		throttled(l, wait(t, l, 1000), 0)
 		if got := l.Rate(); got != 750 {
 			t.Fatalf("rate %v after another", got)
 		}
@@ -78,7 +87,7 @@ func TestCutHoldsForThoseThatWait(t *testing.T) {
 			go func() { ends <- wait(t, l, 1000) }()
 		}
 		synctest.Wait()
-		l.Throttled(start, 0, 0)
+		throttled(l, start, 0)
 		for i := range 3 {
 			if took := (<-ends).Sub(start).Round(time.Millisecond); took != time.Duration(2*(i+1))*time.Second {
 				t.Errorf("batch %d went after %s", i, took)
@@ -91,7 +100,7 @@ func TestHoldForRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := pipeline.NewLimiter(0)
 		start, ends := wait(t, l, 1000), make(chan time.Time)
-		l.Throttled(start, 7*time.Second, 0)
+		throttled(l, start, 7*time.Second)
 		for range 4 {
 			go func() { ends <- wait(t, l, 1) }()
 		}
@@ -107,17 +116,17 @@ func TestCalmRaisesStepByStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := pipeline.NewLimiter(3000)
 		sent := wait(t, l, 1000)
-		l.Throttled(sent, 0, 0)
+		throttled(l, sent, 0)
 		low := l.Rate()
 		time.Sleep(2 * time.Second)
-		l.Calm(sent)
+		calm(l, sent)
 		if got := l.Rate(); got != low {
 			t.Errorf("a call from before the cut raised the rate to %v", got)
 		}
 		for i := range 40 {
 			time.Sleep(time.Second)
-			l.Calm(time.Now())
-			l.Calm(time.Now())
+			calm(l, time.Now())
+			calm(l, time.Now())
 			if got := l.Rate(); got > 3000 || i == 0 && got > 2*low {
 				t.Fatalf("rate %v after %d seconds of calm", got, i+1)
 			}
@@ -134,7 +143,7 @@ func TestRateComesBackFromTheFloor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := pipeline.NewLimiter(3000)
 		for range 30 {
-			l.Throttled(wait(t, l, 1000), 0, 0)
+			throttled(l, wait(t, l, 1000), 0)
 			time.Sleep(time.Millisecond)
 		}
 		if got := math.Round(l.Rate()); got != 17 {
@@ -142,7 +151,7 @@ func TestRateComesBackFromTheFloor(t *testing.T) {
 		}
 		start := time.Now()
 		for l.Rate() < 3000 {
-			l.Calm(wait(t, l, 1000))
+			calm(l, wait(t, l, 1000))
 		}
 		if took := time.Since(start); took > 5*time.Minute {
 			t.Errorf("back at the ceiling after %s", took)
@@ -158,7 +167,10 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 		defer cancel()
 		ends := make(chan error)
 		for range 2 {
-			go func() { ends <- l.Wait(ctx, 1000) }()
+			go func() {
+				_, err := l.Wait(ctx, 1000)
+				ends <- err
+			}()
 		}
 		for range 2 {
 			if err := <-ends; err == nil {
@@ -166,7 +178,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 			}
 		}
 		cancel()
-		if l.Wait(ctx, 0) == nil {
+		if _, err := l.Wait(ctx, 0); err == nil {
 			t.Error("went with a context that had ended before")
 		}
 	})

@@ -70,8 +70,6 @@ func (r *run) verdict(ctx context.Context) error {
 		return context.Cause(ctx)
 	case r.ended != nil:
 		return r.ended
-	case r.givenUp > 0:
-		return &UnavailableError{Rows: r.givenUp, Err: r.lastFail}
 	case r.taken:
 		return ErrHeldElsewhere
 	}
@@ -124,7 +122,7 @@ func (r *run) sendable() chan<- *batch {
 // can judge, and one at a time while the service does not answer.
 func (r *run) allowance() int {
 	switch {
-	case time.Now().Before(r.outage.until):
+	case r.brake.asking, time.Now().Before(r.outage.until):
 		return 0
 	case r.outage.total(r.opts.Concurrency):
 		return 1
@@ -187,6 +185,9 @@ func (r *run) recordable() chan<- record {
 // trust lets the rows that the error brake held back be recorded: when
 // it has seen enough, or when there is no more to see.
 func (r *run) trust() {
+	if r.brake.asking {
+		return
+	}
 	over := r.starved() && r.batcher.next() == nil && len(r.batcher.open) == 0
 	if r.ended != nil {
 		over = r.inFlight == 0 && !r.brake.over()
@@ -212,16 +213,28 @@ func (r *run) settle(a ack) {
 			r.lose()
 		} else {
 			r.opts.Meter.count(&a.record.results[i])
+			r.brake.recorded.add(a.record.results[i].Status)
 		}
 		r.finishSegment(it.claim)
 	}
+	if a.record.count {
+		r.brake.counted(a.counts)
+		r.brakeIf()
+	}
 }
 
-// drop lets a row go without a result.
+// brakeIf ends the run when the error brake trips and all that is recorded has
+// been counted.
+func (r *run) brakeIf() {
+	if r.brake.trips() {
+		r.end(r.brake.error())
+	}
+}
+
+// drop lets a row go without a result: somebody else has it now.
 func (r *run) drop(it *item) {
 	r.inHand--
 	it.claim.open--
-	it.claim.gaveUp = true
 }
 
 // lose notes that somebody else has a row of ours. While the reader goes on it

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,8 @@ type Meter struct {
 	requests atomic.Int64
 	retries  atomic.Int64
 	inFlight atomic.Int64
-	limiter  atomic.Pointer[Limiter]
+	before   atomic.Int64
+	rate     atomic.Uint64 // the bits of a float64
 
 	mu    sync.Mutex
 	codes map[string]int64 // of failed rows
@@ -61,7 +63,8 @@ type Progress struct {
 	Requests int64   // calls made
 	Retries  int64   // rows sent again
 	InFlight int64   // tokens in calls under way
-	Rate     float64 // token operations per second that are granted now; +Inf: no ceiling
+	Before   int64   // rows that had a result when the run began
+	Rate     float64 // token operations per second that were granted last; +Inf: no ceiling
 }
 
 // Progress reads the meter.
@@ -72,6 +75,8 @@ func (m *Meter) Progress() Progress {
 		Requests: m.requests.Load(),
 		Retries:  m.retries.Load(),
 		InFlight: m.inFlight.Load(),
+		Before:   m.before.Load(),
+		Rate:     math.Float64frombits(m.rate.Load()),
 	}
 	m.mu.Lock()
 	p.Codes = maps.Clone(m.codes)
@@ -80,9 +85,6 @@ func (m *Meter) Progress() Progress {
 		if n := n.Load(); n > 0 {
 			p.Recorded[s] = n
 		}
-	}
-	if l := m.limiter.Load(); l != nil {
-		p.Rate = l.Rate()
 	}
 	return p
 }
@@ -104,6 +106,8 @@ func (m *Meter) count(r *Result) {
 }
 
 func (m *Meter) waited(d time.Duration) { m.waitSeconds.Observe(d.Seconds()) }
+
+func (m *Meter) granted(g Grant) { m.rate.Store(math.Float64bits(g.Rate)) }
 
 func (m *Meter) sending(tokens int) {
 	m.requests.Add(1)

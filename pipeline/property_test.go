@@ -165,14 +165,17 @@ func (w world) live() error {
 		if wrong := w.checkRun(source, l, s); wrong != nil {
 			return wrong
 		}
-		if err == nil {
+		if err == nil && !l.reopen("CODE") {
 			break
-		}
-		if _, givenUp := errors.AsType[*pipeline.UnavailableError](err); !givenUp && !errors.Is(err, pipeline.ErrStopped) && !errors.Is(err, context.Canceled) {
-			return fmt.Errorf("run %d: %w", run, err)
 		}
 		if run == 20 {
 			s.trouble = nil
+		}
+		if err == nil {
+			continue
+		}
+		if _, givenUp := errors.AsType[*pipeline.UnavailableError](err); !givenUp && !errors.Is(err, pipeline.ErrStopped) && !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("run %d: %w", run, err)
 		}
 		if run > 30 {
 			return fmt.Errorf("no end: %w", err)

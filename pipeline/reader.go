@@ -17,13 +17,12 @@ const (
 // first chunk has arrived.
 type claim struct {
 	*Claim
-	open   int  // rows between reading and recording
-	read   bool // all rows have arrived
-	gaveUp bool // some row was left without a result
+	open int  // rows between reading and recording
+	read bool // all rows have arrived
 }
 
 // settled reports whether every row of the segment has a result.
-func (c *claim) settled() bool { return c.read && c.open == 0 && !c.gaveUp && !c.Lease.Lost() }
+func (c *claim) settled() bool { return c.read && c.open == 0 && !c.Lease.Lost() }
 
 // chunk is what the reader brings at a time.
 type chunk struct {

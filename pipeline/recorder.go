@@ -8,9 +8,10 @@ type record struct {
 	results  []Result
 	items    []*item // the rows that the results are for
 	finished []*claim
+	count    bool // all results of the job are to be counted
 }
 
-func (rec *record) empty() bool { return len(rec.results) == 0 && len(rec.finished) == 0 }
+func (rec *record) empty() bool { return len(rec.results) == 0 && len(rec.finished) == 0 && !rec.count }
 
 func (rec *record) add(it *item, res Result) {
 	rec.results = append(rec.results, res)
@@ -25,13 +26,18 @@ func (rec *record) addAll(more record) {
 // ack is the recorder's answer.
 type ack struct {
 	record record
+	counts Counts // if they were asked for
 	err    error
 }
 
 // record writes results until the loop has no more.
 func (r *run) record(ctx context.Context) error {
 	for rec := range r.records {
-		r.acks <- ack{record: rec, err: r.write(ctx, rec)}
+		a := ack{record: rec, err: r.write(ctx, rec)}
+		if rec.count && a.err == nil {
+			a.counts, a.err = r.job.Sink.Counts(ctx)
+		}
+		r.acks <- a
 	}
 	return nil
 }

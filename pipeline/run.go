@@ -17,17 +17,17 @@ type Job struct {
 	Source  Source
 	Sink    Sink
 	Service Service
+	Budget  Budget // nil: a [Limiter] of Options.Rate
 }
 
 // Options tunes a run. The zero value of each field means its default.
 type Options struct {
-	Rate        float64         // token operations per second; 0: no ceiling
+	Rate        float64         // token operations per second, without a Job.Budget; 0: no ceiling
 	Concurrency int             // calls at a time; 16
 	BatchSize   int             // tokens in a call; what the service allows, and never more
 	Attempts    int             // replies that may leave a row undecided before it is Failed; 5
 	MaxRejected float64         // share of tokens invalid or denied beyond which the error brake stops the job; 0.5
 	Window      int             // rows in hand at a time; 2,000 × concurrency, at least 16,000
-	Before      Counts          // the results that the job has already; the error brake counts them
 	Patience    time.Duration   // how long an outage of the service is sat out; 15 minutes
 	Stop        <-chan struct{} // when closed, the run drains and returns ErrStopped
 	Meter       *Meter          // counts what is done; one of its own
@@ -68,16 +68,20 @@ func positive[N int | time.Duration](n, otherwise N) N {
 // which abandons the calls in flight.
 //
 // It returns nil when every row it took has a result; [ErrStopped];
-// [*UnavailableError] when the service did not answer; [*RejectedError] from the
+// [*UnavailableError] when the service did not answer; [*ErrorBrakeError] from the
 // error brake; [ErrHeldElsewhere] when another process took a segment over after
 // all else was read; the cause of a [Fatal] call, or of ctx; or the error of the
-// source or the sink. Whatever it returns, what was recorded stays, no goroutine is left
+// source, the sink or the budget. Whatever it returns, what was recorded stays, no goroutine is left
 // behind, and running the same job again goes on. A panic in the source, the sink
 // or the service surfaces here.
 func Run(ctx context.Context, job Job, opts Options) error {
 	begin, halt := context.WithCancel(ctx)
 	defer halt()
-	r := newRun(job, opts.withDefaults(), halt)
+	before, err := job.Sink.Counts(ctx)
+	if err != nil {
+		return err
+	}
+	r := newRun(job, opts.withDefaults(), before, halt)
 	tasks := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
 	tasks.Go(func(context.Context) error { return r.read(begin) })
 	tasks.Go(r.record)
@@ -91,9 +95,8 @@ func Run(ctx context.Context, job Job, opts Options) error {
 // run is the state of one Run. The loop owns every field below the line; the
 // other goroutines talk to it through the channels.
 type run struct {
-	job     Job
-	opts    Options
-	limiter *Limiter
+	job  Job
+	opts Options
 	// chunkRows is how many rows the reader brings at a time.
 	chunkRows int
 	chunks    chan chunk
@@ -117,17 +120,17 @@ type run struct {
 	writing  bool   // the recorder is at work
 	broken   bool   // the recorder has given up
 	ended    error  // why no more is begun; nil: it goes on
-	givenUp  int    // rows left without a result
-	lastFail error  // the failure that left them so
 	taken    bool   // somebody else has rows that the reader will not see to
 	timer    *time.Timer
 }
 
-func newRun(job Job, opts Options, halt context.CancelFunc) *run {
+func newRun(job Job, opts Options, before Counts, halt context.CancelFunc) *run {
+	if job.Budget == nil {
+		job.Budget = NewLimiter(opts.Rate)
+	}
 	r := &run{
 		job:       job,
 		opts:      opts,
-		limiter:   NewLimiter(opts.Rate),
 		chunkRows: max(1, min(mostChunkRows, opts.Window/8)),
 		chunks:    make(chan chunk),
 		batches:   make(chan *batch),
@@ -135,11 +138,11 @@ func newRun(job Job, opts Options, halt context.CancelFunc) *run {
 		records:   make(chan record),
 		acks:      make(chan ack, 1),
 		halt:      halt,
-		outage:    outage{patience: opts.Patience},
-		brake:     newBrake(opts.MaxRejected, opts.Before),
+		outage:    outage{patience: opts.Patience, answered: before[OK] > 0},
+		brake:     newBrake(opts.MaxRejected, before),
 		reading:   true,
 	}
 	r.batcher = batcher{open: make(map[Action]*batch), limit: func(a Action) int { return min(opts.BatchSize, job.Service.Limit(a)) }}
-	opts.Meter.limiter.Store(r.limiter)
+	opts.Meter.before.Store(before.Rows())
 	return r
 }

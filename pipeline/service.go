@@ -57,18 +57,11 @@ type CallError struct {
 func (e *CallError) Error() string { return e.Err.Error() }
 func (e *CallError) Unwrap() error { return e.Err }
 
-// UnavailableError says that the service did not answer, or that rows were left
-// without a result because no call that carried them was ever answered. What was
-// recorded is safe; the same job run again goes on.
-type UnavailableError struct {
-	Rows int // rows that were given up; 0 when the whole job was
-	Err  error
-}
+// UnavailableError says that the service did not answer. What was recorded is
+// safe; the same job run again goes on.
+type UnavailableError struct{ Err error }
 
 func (e *UnavailableError) Error() string {
-	if e.Rows > 0 {
-		return fmt.Sprintf("%d rows have no result, for no call that carried them was answered; run the job again to go on: %v", e.Rows, e.Err)
-	}
 	return fmt.Sprintf("the service does not answer; what is recorded is safe, run the job again to go on: %v", e.Err)
 }
 

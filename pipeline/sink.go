@@ -32,6 +32,10 @@ type Sink interface {
 	Record(ctx context.Context, results []Result) error
 	// Finish closes a segment, all of whose rows have a result.
 	Finish(ctx context.Context, c *Claim) error
+	// Counts counts the results of the job: this run's, those of earlier runs, and
+	// those of other processes. It is called before the first Claim, and by the
+	// goroutine that records.
+	Counts(ctx context.Context) (Counts, error)
 }
 
 // Claim is a segment in this process's hands.

@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -50,9 +51,9 @@ func TestBisectFindsPoison(t *testing.T) {
 	}
 }
 
-// TestBatchThatAlwaysFails: the service fails on two tokens and serves others;
-// their rows are left without a result, and only they.
-func TestBatchThatAlwaysFails(t *testing.T) {
+// TestTokenThatAlwaysFails: the service fails on two tokens and serves others;
+// they have failed, and only they.
+func TestTokenThatAlwaysFails(t *testing.T) {
 	for _, n := range []int{1000, 20_000} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &service{latency: 100 * time.Millisecond}
@@ -66,17 +67,16 @@ func TestBatchThatAlwaysFails(t *testing.T) {
 			if n == 1000 {
 				j.BatchSize = 100
 			}
-			err := j.run(t.Context())
-			failure, ok := errors.AsType[*pipeline.UnavailableError](err)
-			if !ok || failure.Rows != 2 {
-				t.Fatalf("Run returned %v", err)
-			}
-			if len(j.results) != n-2 || j.status("500") != "none" || j.status("999") != "none" || j.done[1] {
-				t.Errorf("%d results, the segment is finished: %v", len(j.results), j.done[1])
-			}
-			s.trouble = nil
 			j.must(t)
 			j.once(t)
+			if c := j.counts(); c[pipeline.Failed] != 2 || c[pipeline.OK] != int64(n)-2 {
+				t.Errorf("%v", c)
+			}
+			for _, key := range []string{"500", "999"} {
+				if res := j.results[key][0]; res.Status != pipeline.Failed || res.Code != "CODE" || res.Attempts < 5 || res.Detail != `{"reason":"no verdict"}` {
+					t.Errorf("%+v", res)
+				}
+			}
 		})
 	}
 }
@@ -93,11 +93,39 @@ func TestSlowServiceWithOneBadBatch(t *testing.T) {
 			return pause(t.Context(), 30*time.Second)
 		}
 		j := newJob(3000, s)
-		failure, ok := errors.AsType[*pipeline.UnavailableError](j.run(t.Context()))
-		if !ok || failure.Rows != 1 || len(j.results) != 2999 {
-			t.Fatalf("%v, %d results", failure, len(j.results))
+		j.must(t)
+		j.once(t)
+		if c := j.counts(); c[pipeline.Failed] != 1 || c[pipeline.OK] != 2999 {
+			t.Fatalf("%v", c)
 		}
 	})
+}
+
+// TestLastTokensThatAlwaysFail: with nothing else left to tell them from an outage,
+// a few tokens do not keep the job from its end; in a job that never got an answer
+// they are no different from an outage.
+func TestLastTokensThatAlwaysFail(t *testing.T) {
+	for _, test := range []struct {
+		others int
+		failed bool
+	}{{0, false}, {1000, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &service{latency: time.Second}
+			j, start := newJob(test.others, s), time.Now()
+			j.must(t)
+			s.trouble = func(int, pipeline.Action, []string) error { return callError(pipeline.Unavailable, 0) }
+			j.rows = numbered(test.others + 3)
+			j.done[1] = false
+			err := j.run(t.Context())
+			_, unavailable := errors.AsType[*pipeline.UnavailableError](err)
+			if unavailable == test.failed || test.failed && (err != nil || j.counts()[pipeline.Failed] != 3) || !test.failed && len(j.results) > 0 {
+				t.Errorf("%v, %v", err, j.counts())
+			}
+			if took := time.Since(start); took > 5*time.Minute {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
 }
 
 func TestServiceThatNeverAnswers(t *testing.T) {
@@ -105,7 +133,7 @@ func TestServiceThatNeverAnswers(t *testing.T) {
 		s := &service{latency: time.Second, trouble: func(int, pipeline.Action, []string) error { return callError(pipeline.Unavailable, 0) }}
 		j, start := newJob(30_000, s), time.Now()
 		failure, ok := errors.AsType[*pipeline.UnavailableError](j.run(t.Context()))
-		if !ok || failure.Rows != 0 || len(j.results) > 0 {
+		if !ok || len(j.results) > 0 {
 			t.Fatalf("%v, %d results", failure, len(j.results))
 		}
 		if took := time.Since(start); len(s.calls) > 25 || took > 5*time.Minute {
@@ -157,7 +185,7 @@ func TestOutageBeyondPatience(t *testing.T) {
 		j.Rate, j.Patience = 3000, 5*time.Minute
 		j.outageFrom(start, 10*time.Second, time.Hour)
 		failure, ok := errors.AsType[*pipeline.UnavailableError](j.run(t.Context()))
-		if took := time.Since(start); !ok || failure.Rows != 0 || took < 5*time.Minute || took > 8*time.Minute {
+		if took := time.Since(start); !ok || took < 5*time.Minute || took > 8*time.Minute {
 			t.Fatalf("%v after %s", failure, took)
 		}
 		time.Sleep(time.Hour)
@@ -194,9 +222,44 @@ func TestBrakeTripsAfterThreeCalls(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &service{fate: everyone(f), latency: time.Second}
 			j := newJob(100_000, s)
-			failure, ok := errors.AsType[*pipeline.RejectedError](j.run(t.Context()))
+			failure, ok := errors.AsType[*pipeline.ErrorBrakeError](j.run(t.Context()))
 			if !ok || len(s.calls) != 3 || len(j.results) != 0 {
 				t.Errorf("%v after %d calls, %d results", failure, len(s.calls), len(j.results))
+			}
+		})
+	}
+}
+
+// TestBrakeAsksForTheWholeJob: a run whose own rows are rejected looks at what
+// others have recorded meanwhile, before it stops, and tells when that is no
+// better.
+func TestBrakeAsksForTheWholeJob(t *testing.T) {
+	for _, test := range []struct {
+		theirs pipeline.Status
+		trips  bool
+	}{{pipeline.OK, false}, {pipeline.Denied, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &service{fate: everyone(bad), latency: time.Second}
+			j := newJob(40_000, s)
+			s.trouble = func(n int, _ pipeline.Action, _ []string) error {
+				j.ledger.mu.Lock()
+				defer j.ledger.mu.Unlock()
+				for i := range 4000 { // another process
+					if n <= 15 {
+						key := fmt.Sprintf("theirs %d %d", n, i)
+						j.results[key] = []pipeline.Result{{Key: key, Status: test.theirs}}
+					}
+				}
+				return nil
+			}
+			j.Concurrency = 1
+			err := j.run(t.Context())
+			_, tripped := errors.AsType[*pipeline.ErrorBrakeError](err)
+			if tripped != test.trips || !test.trips && err != nil {
+				t.Fatal(err)
+			}
+			if own := j.counts()[pipeline.Invalid]; test.trips && own != 0 || !test.trips && own != 40_000 {
+				t.Errorf("%d of its own rows are recorded", own)
 			}
 		})
 	}
@@ -206,7 +269,7 @@ func TestBrakeTripsOnSystematicRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{fate: everyone(poisonous), latency: 100 * time.Millisecond}
 		j := newJob(100_000, s)
-		failure, ok := errors.AsType[*pipeline.RejectedError](j.run(t.Context()))
+		failure, ok := errors.AsType[*pipeline.ErrorBrakeError](j.run(t.Context()))
 		if !ok || len(s.calls) > 100 || len(j.results) != 0 {
 			t.Errorf("%v after %d calls, %d results", failure, len(s.calls), len(j.results))
 		}

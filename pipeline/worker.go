@@ -11,9 +11,9 @@ import (
 type reply struct {
 	batch    *batch  // what was sent; nil: nothing
 	unsent   []*item // rows whose lease is not held
-	sent     time.Time
 	outcomes []Outcome
-	err      error
+	err      error // of the call
+	budget   error // of the budget: no more can be sent
 }
 
 // work makes the calls. The replies channel has room for one reply of each
@@ -25,15 +25,19 @@ func (r *run) work(ctx, begin context.Context) error {
 	return nil
 }
 
-// call sends one batch when the limiter allows it, unless begin ends first, but
+// call sends one batch when the budget allows it, unless begin ends first, but
 // for the rows whose lease has run out meanwhile.
 func (r *run) call(ctx, begin context.Context, b *batch) reply {
 	meter, waiting := r.opts.Meter, time.Now()
-	err := r.limiter.Wait(begin, len(b.tokens))
+	grant, err := r.job.Budget.Wait(begin, len(b.tokens))
 	meter.waited(time.Since(waiting))
-	if err != nil {
+	switch {
+	case begin.Err() != nil:
 		return reply{}
+	case err != nil:
+		return reply{budget: err}
 	}
+	meter.granted(grant)
 	b, unsent := b.split()
 	if b == nil {
 		return reply{unsent: unsent}
@@ -45,7 +49,11 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 		err = &CallError{Kind: Unavailable, Err: fmt.Errorf("%d outcomes for %d tokens", len(outcomes), len(b.tokens))}
 	}
 	meter.answered(b.action.Op, len(b.tokens), time.Since(sent), err)
-	return reply{batch: b, unsent: unsent, sent: sent, outcomes: outcomes, err: err}
+	rep := reply{batch: b, unsent: unsent, outcomes: outcomes, err: err}
+	if quota, says := quotaOf(outcomes, err, r.opts.Patience); says {
+		rep.budget = r.job.Budget.Answered(ctx, grant, quota)
+	}
+	return rep
 }
 
 // kindOf is the kind of a failed call. An error that is no CallError is fatal:

@@ -124,11 +124,7 @@ func (j *job) run(ctx context.Context, s *signals, log *slog.Logger, stderr io.W
 
 // carry runs the pipeline under a progress display.
 func (j *job) carry(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
-	before, err := j.sink.Counts(ctx)
-	if err != nil {
-		return err
-	}
-	progress := startProgress(j.meter, before.Rows(), j.in.rows, j.options.output.quiet, log, stderr)
+	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, log, stderr)
 	defer progress.stop()
 	f := j.options.service
 	return pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls}, pipeline.Options{
@@ -137,7 +133,6 @@ func (j *job) carry(ctx context.Context, s *signals, log *slog.Logger, stderr io
 		BatchSize:   f.batchSize,
 		Attempts:    f.attempts,
 		MaxRejected: float64(f.maxRejected),
-		Before:      before,
 		Patience:    f.patience,
 		Stop:        s.stop,
 		Meter:       j.meter,

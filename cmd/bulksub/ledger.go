@@ -15,7 +15,6 @@ type ledger interface {
 	pipeline.Sink
 	name() string
 	finished() bool
-	Counts(context.Context) (pipeline.Counts, error)
 	Complete(context.Context) error
 	prune(context.Context) error
 	pruned(context.Context) (int64, error)

@@ -93,7 +93,7 @@ func stateAfter(err error, failed int64) string {
 		return stateIncomplete
 	case errors.Is(err, pipeline.ErrStopped):
 		return stateStopped
-	case is[*pipeline.RejectedError](err), is[*sink.PruneBrakeError](err):
+	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err):
 		return stateBraked
 	default:
 		return stateUnfinished

@@ -1,0 +1,48 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+)
+
+// Budget says when calls may go. It is used by all workers at once. [Limiter] is
+// the budget of one process.
+type Budget interface {
+	// Wait blocks until n token operations may be sent at once, or ctx ends.
+	Wait(ctx context.Context, n int) (Grant, error)
+	// Answered takes what the reply to a call, sent with the grant, says of the
+	// quota.
+	Answered(ctx context.Context, g Grant, q Quota) error
+}
+
+// Grant is the right to send one call.
+type Grant struct {
+	At   time.Time // by the budget's clock
+	Rate float64   // token operations per second at that time; +Inf: no ceiling
+}
+
+// Quota is what a reply says of the service's quota.
+type Quota struct {
+	Met   bool          // it was met: slow down
+	After time.Duration // and send nothing for so long
+}
+
+// exhaustedShare is the share of a reply's tokens turned away for quota at which
+// the whole pipeline slows down.
+const exhaustedShare = 0.1
+
+// quotaOf reads a reply. One without verdicts says nothing of the quota, unless
+// it was turned away for it.
+func quotaOf(outcomes []Outcome, err error, patience time.Duration) (q Quota, says bool) {
+	if err != nil {
+		met := kindOf(err) == Throttled
+		return Quota{Met: met, After: respect(retryAfter(err), patience, chance())}, met
+	}
+	exhausted := 0
+	for i := range outcomes {
+		if outcomes[i].Exhausted {
+			exhausted++
+		}
+	}
+	return Quota{Met: exhausted > 0 && float64(exhausted) >= exhaustedShare*float64(len(outcomes))}, true
+}
