@@ -108,8 +108,8 @@ func (f mixFlags) mix() iidtest.Mix {
 // replaceCredentials writes the file, over that of an earlier stand-in but over no
 // other.
 func replaceCredentials(path string, text []byte) error {
-	var before struct {
-		TokenURI string `json:"token_uri"`
+	var before, now struct {
+		ClientEmail string `json:"client_email"`
 	}
 	old, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -118,7 +118,7 @@ func replaceCredentials(path string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	if json.Unmarshal(old, &before) != nil || !strings.HasPrefix(before.TokenURI, "http://") {
+	if json.Unmarshal(old, &before) != nil || json.Unmarshal(text, &now) != nil || before != now {
 		return fmt.Errorf("%s exists, and is not the credentials of a stand-in; name another file", path)
 	}
 	return os.WriteFile(path, text, 0o600)

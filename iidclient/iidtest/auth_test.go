@@ -112,7 +112,7 @@ func TestWrongAssertionsAreRefused(t *testing.T) {
 		"key":      {func(j *jwt.Config) { j.PrivateKey = credentials(t, other).PrivateKey }, "invalid_grant", "Invalid JWT Signature."},
 		"key ID":   {func(j *jwt.Config) { j.PrivateKeyID = "other" }, "invalid_grant", "Invalid JWT Signature."},
 		"account":  {func(j *jwt.Config) { j.Email = "who@example.com" }, "invalid_grant", "Invalid grant: account not found"},
-		"audience": {func(j *jwt.Config) { j.Audience = "https://oauth2.googleapis.com/token" }, "invalid_grant", "Invalid JWT: Failed audience check."},
+		"audience": {func(j *jwt.Config) { j.Audience = "https://oauth2.example.com/token" }, "invalid_grant", "Invalid JWT: Failed audience check."},
 		"scope":    {func(j *jwt.Config) { j.Scopes = []string{scope + ".not"} }, "invalid_scope", "Invalid OAuth scope or ID token audience provided."},
 		"expired":  {func(*jwt.Config) { now = now.Add(61 * time.Minute) }, "invalid_grant", "Invalid JWT: Token must be a short-lived"},
 		"too long": {func(j *jwt.Config) { j.Expires = 3 * time.Hour }, "invalid_grant", "Invalid JWT: Token must be a short-lived"},
@@ -135,6 +135,21 @@ func TestWrongAssertionsAreRefused(t *testing.T) {
 				t.Errorf("%d %s", refused.Response.StatusCode, refused.Body)
 			}
 		})
+	}
+}
+
+// Google's SDKs do not all ask as the reference says.
+func TestLoginsOfSDKs(t *testing.T) {
+	c := start(t, iidtest.Config{})
+	for name, change := range map[string]func(*jwt.Config){
+		"Go":   func(j *jwt.Config) { j.Scopes = []string{"https://www.googleapis.com/auth/cloud-platform", "x"} },
+		"Node": func(j *jwt.Config) { j.Audience = "https://oauth2.googleapis.com/token" },
+	} {
+		config := credentials(t, c)
+		change(config)
+		if _, err := login(t, c, config); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -12,7 +12,16 @@ import (
 	"time"
 )
 
-const messagingScope = "https://www.googleapis.com/auth/firebase.messaging"
+// scopes are those that the service accepts: its own, and the one that Google's
+// SDKs for Go and Python ask for.
+var scopes = []string{
+	"https://www.googleapis.com/auth/firebase.messaging",
+	"https://www.googleapis.com/auth/cloud-platform",
+}
+
+// googleAudience is what Google's SDKs for Node and Python say that an assertion is
+// for, whatever the token_uri of the credentials file.
+const googleAudience = "https://oauth2.googleapis.com/token"
 
 // clockSkew is how far the clocks of caller and service may differ.
 const clockSkew = 5 * time.Minute
@@ -44,12 +53,12 @@ func (i *issuer) verify(assertion string, now time.Time) *Answer {
 		text = "Invalid grant: account not found"
 	case err == errSignature:
 		text = "Invalid JWT Signature."
-	case !i.expects(c.Audience):
+	case c.Audience != googleAudience && !i.expects(c.Audience):
 		text = "Invalid JWT: Failed audience check."
 	case !c.timely(now):
 		text = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. " +
 			"Check your iat and exp values in the JWT claim."
-	case !slices.Contains(strings.Fields(c.Scope), messagingScope):
+	case !slices.ContainsFunc(strings.Fields(c.Scope), func(s string) bool { return slices.Contains(scopes, s) }):
 		code, text = "invalid_scope", "Invalid OAuth scope or ID token audience provided."
 	default:
 		return nil
@@ -75,7 +84,7 @@ func readJWT(assertion string, key *rsa.PublicKey) (c claims, err error) {
 		Algorithm string `json:"alg"`
 		KeyID     string `json:"kid"`
 	}
-	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
+	signature, err := decodePart(parts[2])
 	if err != nil || !readPart(parts[0], &header) || !readPart(parts[1], &c) {
 		return c, errShape
 	}
@@ -88,6 +97,12 @@ func readJWT(assertion string, key *rsa.PublicKey) (c claims, err error) {
 }
 
 func readPart(part string, into any) bool {
-	text, err := base64.RawURLEncoding.DecodeString(part)
+	text, err := decodePart(part)
 	return err == nil && json.Unmarshal(text, into) == nil
+}
+
+// decodePart reads base64url, also with the padding that RFC 7515 leaves out and
+// old versions of google-auth write.
+func decodePart(part string) ([]byte, error) {
+	return base64.RawURLEncoding.DecodeString(strings.TrimRight(part, "="))
 }
