@@ -28,7 +28,9 @@ func DefaultCredentials(ctx context.Context, allowHTTP bool) (*OAuth, error) {
 	if found.JSON != nil {
 		return fromJSON("the file of gcloud auth application-default login", found.JSON, allowHTTP)
 	}
-	return newOAuth(mintOnMachine, false), nil
+	o := newOAuth(mintOnMachine, false)
+	o.project = found.ProjectID
+	return o, nil
 }
 
 // mintOnMachine asks the metadata server, whose client has limits of its own: five

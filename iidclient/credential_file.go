@@ -1,6 +1,7 @@
 package iidclient
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
@@ -46,12 +47,16 @@ func fromJSON(path string, data []byte, allowHTTP bool) (*OAuth, error) {
 		return nil, badFile(path, err.Error())
 	}
 	m := newMinter(fileSource(data, google.CredentialsType(f.Type)))
-	return newOAuth(m.mint, plain), nil
+	o := newOAuth(m.mint, plain)
+	o.project = cmp.Or(f.ProjectID, f.QuotaProjectID)
+	return o, nil
 }
 
 // credentialsFile holds what is checked of a file; x/oauth2/google reads the rest.
 type credentialsFile struct {
 	Type             string           `json:"type"`
+	ProjectID        string           `json:"project_id"`
+	QuotaProjectID   string           `json:"quota_project_id"`
 	ClientEmail      string           `json:"client_email"`
 	PrivateKey       string           `json:"private_key"`
 	TokenURI         string           `json:"token_uri"`

@@ -30,8 +30,9 @@ type mintFunc func(ctx context.Context) (*oauth2.Token, error)
 // minted because of a 401, and is refused before any call with it has
 // succeeded, is final. Once a call has succeeded, a 401 starts over.
 type OAuth struct {
-	mint  mintFunc
-	plain bool
+	mint    mintFunc
+	plain   bool
+	project string
 
 	mu      sync.Mutex
 	current *grant    // nil before the first token and after a 401
@@ -45,6 +46,10 @@ var _ Credential = (*OAuth)(nil)
 func newOAuth(mint mintFunc, plain bool) *OAuth {
 	return &OAuth{mint: mint, plain: plain}
 }
+
+// Project is the Google Cloud project that the credential belongs to, or "" if it
+// does not say.
+func (o *OAuth) Project() string { return o.project }
 
 // grant is one access token and what is known of it.
 type grant struct {

@@ -60,6 +60,17 @@ create table bulksub.pruned (
 );
 create index pruned_job on bulksub.pruned (job_id, id) where restored_at is null;
 
+-- The rate that all processes share for a project.
+create table bulksub.budgets (
+	project    text        primary key check (project <> ''),
+	free_at    timestamptz not null default to_timestamp(0), -- when the next call may go
+	rate       float8      not null default 'infinity', -- token operations per second that the service has brought it down to
+	step       float8      not null default 0,
+	changed_at timestamptz not null default to_timestamp(0),
+	cut_at     timestamptz not null default to_timestamp(0),
+	hold_until timestamptz not null default to_timestamp(0)
+);
+
 create table bulksub.tokens (
 	id        bigint      generated always as identity primary key,
 	token     text        not null unique,

@@ -55,7 +55,7 @@ func (f *serviceFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.allowHTTP, "allow-http", false, "plain http to a stand-in on another machine; a real credential never goes there")
 	flags.StringVar(&f.credentials, "credentials", "", "Google credentials `FILE` (default: Application Default Credentials)")
 	flags.StringVar(&f.serverKeyFile, "server-key-file", "", "`FILE` with a server key, the old key= form (Google has refused it since June 2024)")
-	flags.Float64Var(&f.rate, "rate", 3000, "token operations per second of this process, at most; 0: no ceiling")
+	flags.Float64Var(&f.rate, "rate", 3000, "token operations per second, at most; with a database, of all processes for the project together; 0: no ceiling")
 	flags.IntVar(&f.concurrency, "concurrency", 16, "calls at a time")
 	flags.IntVar(&f.batchSize, "batch-size", iidclient.MaxBatch, "tokens in a call, at most")
 	flags.IntVar(&f.attempts, "attempts", 5, "how often a token is asked about before it counts as failed")

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink"
 )
 
 // jobOptions is everything that a job's command line says.
@@ -124,11 +125,14 @@ func (j *job) run(ctx context.Context, s *signals, log *slog.Logger, stderr io.W
 
 // carry runs the pipeline under a progress display.
 func (j *job) carry(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
+	budget, err := j.budget(ctx)
+	if err != nil {
+		return err
+	}
 	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, log, stderr)
 	defer progress.stop()
 	f := j.options.service
-	return pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls}, pipeline.Options{
-		Rate:        f.rate,
+	return pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls, Budget: budget}, pipeline.Options{
 		Concurrency: f.concurrency,
 		BatchSize:   f.batchSize,
 		Attempts:    f.attempts,
@@ -137,6 +141,16 @@ func (j *job) carry(ctx context.Context, s *signals, log *slog.Logger, stderr io
 		Stop:        s.stop,
 		Meter:       j.meter,
 	})
+}
+
+// budget is the rate at which this process may call: shared with others through
+// the database, or its own.
+func (j *job) budget(ctx context.Context) (pipeline.Budget, error) {
+	f := j.options.service
+	if j.in.pool == nil {
+		return pipeline.NewLimiter(f.rate), nil
+	}
+	return sink.OpenBudget(ctx, j.in.pool, j.service.project, f.rate, f.patience)
 }
 
 // conclude shows the summary, whatever became of the run.

@@ -14,7 +14,7 @@ func TestKilledRunsGoOn(t *testing.T) {
 	for name, to := range places(t, rows) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newProgram(t)
+			p := newProgram(t, scriptFate)
 			draw := rand.New(rand.NewPCG(1, uint64(len(name))))
 			args := append([]string{"subscribe", "--topic", "news", "--rate", "0", "--concurrency", "4", "--attempts", "2"}, to.args...)
 			killed := 0
@@ -45,7 +45,7 @@ func TestKilledRunsGoOn(t *testing.T) {
 func TestSignalDrains(t *testing.T) {
 	for name, to := range places(t, 30_000) {
 		t.Run(name, func(t *testing.T) {
-			p := newProgram(t)
+			p := newProgram(t, scriptFate)
 			args := append([]string{"subscribe", "--topic", "news", "--rate", "1000", "--attempts", "2"}, to.args...)
 			p.at(3, func(it *os.Process) { it.Signal(syscall.SIGTERM) })
 			code, s := p.run(args...)
@@ -67,7 +67,7 @@ func TestSignalDrains(t *testing.T) {
 
 // The second signal ends the program at once, though a call is never answered.
 func TestSecondSignalEnds(t *testing.T) {
-	p := newProgram(t)
+	p := newProgram(t, scriptFate)
 	answer := make(chan struct{})
 	p.at(1, func(it *os.Process) {
 		it.Signal(syscall.SIGTERM)

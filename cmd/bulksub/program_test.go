@@ -24,15 +24,15 @@ type program struct {
 	t       *testing.T
 	service *iidtest.Running
 	login   string
-	started chan *os.Process
+	started chan *os.Process // those that run
 	atCall  atomic.Int64 // the call at which act is due; 0: none
 	act     func(*os.Process)
 	calls   atomic.Int64
 }
 
-func newProgram(t *testing.T) *program {
-	p := &program{t: t, started: make(chan *os.Process, 1)}
-	service, err := iidtest.Start(iidtest.Config{Fates: scriptFate, OnCall: p.onCall})
+func newProgram(t *testing.T, fates iidtest.Fates) *program {
+	p := &program{t: t, started: make(chan *os.Process, 16)}
+	service, err := iidtest.Start(iidtest.Config{Fates: fates, OnCall: p.onCall})
 	if err != nil {
 		t.Fatal(err)
 	}

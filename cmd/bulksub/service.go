@@ -12,6 +12,9 @@ import (
 type service struct {
 	client *iidclient.Client
 	calls  pipeline.Service
+	// project is whose quota the calls count against; without a name, whoever
+	// uses this address shares it.
+	project string
 }
 
 // openService makes a client. It calls nobody.
@@ -31,7 +34,10 @@ func openService(ctx context.Context, o jobOptions) (*service, error) {
 	if err != nil {
 		return nil, &configError{err}
 	}
-	s := &service{client: client, calls: iid.Service{Client: client}}
+	s := &service{client: client, calls: iid.Service{Client: client}, project: o.service.endpoint}
+	if known, ok := credential.(*iidclient.OAuth); ok && known.Project() != "" {
+		s.project = known.Project()
+	}
 	if len(o.asked.tokens) == 1 && o.asked.actions[0].Op == pipeline.Subscribe {
 		s.calls = iid.Single{Client: client}
 	}

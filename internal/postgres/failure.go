@@ -75,11 +75,9 @@ func (r Retrier) Do(ctx context.Context, try func(ctx context.Context, first boo
 		if err == nil || ctx.Err() != nil || !Passes(err) || time.Since(failed) >= r.Patience {
 			return err
 		}
-		timer := time.NewTimer(wait/2 + rand.N(wait/2))
 		select {
-		case <-timer.C:
+		case <-time.After(wait/2 + rand.N(wait/2)):
 		case <-ctx.Done():
-			timer.Stop()
 			return err
 		}
 		wait = min(2*wait, retryMost)

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sourcegraph/conc/pool"
+
+	"github.com/bulksub/bulksub/iidclient/iidtest"
+	"github.com/bulksub/bulksub/internal/pgtest"
+)
+
+// together runs the program in several processes at once, and returns their exit
+// codes.
+func (p *program) together(n int, args ...string) []int {
+	runs := pool.NewWithResults[int]()
+	for range n {
+		runs.Go(func() int {
+			code, _ := p.run(args...)
+			return code
+		})
+	}
+	return runs.Wait()
+}
+
+// TestOneRateForAll: processes on one job share its rate (P5). A busy machine may
+// hold each of them up by a batch between the grant and the call.
+func TestOneRateForAll(t *testing.T) {
+	const rows, rate, batch, processes = 130_000, 20_000, 1000, 3
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	codes := p.together(processes, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "20000", "--attempts", "2",
+		"--database-url", db.Config().ConnString())
+	if slices.ContainsFunc(codes, func(code int) bool { return code != exitFailedRows }) {
+		t.Errorf("ended with %v", codes)
+	}
+	if most := p.service.PeakOps(time.Second); most > rate+processes*batch {
+		t.Errorf("%d token operations within a second", most)
+	}
+	got, err := sqlLines(db, "it")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := disagreement(p.service, "news", got, rows); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestBrakeSeesAllProcesses: one process alone sees mostly rejects, the job as a
+// whole has few.
+func TestBrakeSeesAllProcesses(t *testing.T) {
+	p, db := newProgram(t, func(token string) iidtest.Fate {
+		if strings.HasPrefix(token, "rejected") {
+			return iidtest.Invalid
+		}
+		return iidtest.Live
+	}), pgtest.New(t)
+	_, err := db.Exec(t.Context(), `
+		create table users (id bigint primary key, token text);
+		insert into users select n, case when n > 110000 then 'rejected' else 'taken' end || n from generate_series(1, 150000) n`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := p.together(3, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "0", "--database-url", db.Config().ConnString())
+	if !slices.Equal(codes, []int{0, 0, 0}) {
+		t.Errorf("ended with %v", codes)
+	}
+}

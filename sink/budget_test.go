@@ -1,0 +1,136 @@
+package sink
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// budgets opens the budget of one project for several processes.
+func budgets(t *testing.T, pool *pgxpool.Pool, ceilings ...float64) (list []*Budget) {
+	t.Helper()
+	for _, ceiling := range ceilings {
+		b, err := OpenBudget(t.Context(), pool, "p", ceiling, time.Second)
+		must(t, err)
+		list = append(list, b)
+	}
+	return list
+}
+
+// place is when a call of n operations may go, by the database's clock; there is
+// none yet if ok is false.
+func place(t *testing.T, b *Budget, n int) (g pipeline.Grant, at time.Time, ok bool) {
+	t.Helper()
+	g, wait, err := b.take(t.Context(), n)
+	must(t, err)
+	return g, g.At.Add(wait), !g.At.IsZero()
+}
+
+func answered(t *testing.T, b *Budget, g pipeline.Grant, q pipeline.Quota) {
+	t.Helper()
+	must(t, b.Answered(t.Context(), g, q))
+}
+
+// TestBudgetIsShared: P5, all processes together.
+func TestBudgetIsShared(t *testing.T) {
+	const rate, n = 20_000, 250
+	var mu sync.Mutex
+	var places []time.Time
+	var all sync.WaitGroup
+	for _, b := range budgets(t, pgtest.New(t), rate, rate, rate, rate) {
+		all.Go(func() {
+			for range 15 {
+				_, at, ok := place(t, b, n)
+				if mu.Lock(); ok {
+					places = append(places, at)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	if len(places) != 60 {
+		t.Fatalf("%d places", len(places))
+	}
+	slices.SortFunc(places, time.Time.Compare)
+	for i, at := range places[1:] {
+		if apart := at.Sub(places[i]); apart < 12500*time.Microsecond {
+			t.Errorf("two batches of %d within %s", n, apart)
+		}
+	}
+}
+
+func TestBudgetWaits(t *testing.T) {
+	db := pgtest.New(t)
+	b := budgets(t, db, 100_000)[0]
+	for range 5 {
+		_, err := b.Wait(t.Context(), 1000)
+		must(t, err)
+		if !ask[bool](t, db, `select free_at - interval '10 ms' <= clock_timestamp() from bulksub.budgets`) {
+			t.Error("a call goes before its time")
+		}
+	}
+}
+
+// TestQuotaSlowsAll: what one process meets, the others heed; and all calls that
+// were in flight lead to one cut.
+func TestQuotaSlowsAll(t *testing.T) {
+	pool := pgtest.New(t)
+	list := budgets(t, pool, 4000, 4000, 1000, 0)
+	first, _, _ := place(t, list[0], 10)
+	second, _, _ := place(t, list[1], 10)
+	answered(t, list[0], first, pipeline.Quota{Met: true})
+	answered(t, list[1], second, pipeline.Quota{Met: true})
+	for i, want := range []float64{2000, 2000, 1000, 2000} {
+		if g, _, _ := place(t, list[i], 10); g.Rate != want {
+			t.Errorf("process %d has a rate of %v, want %v", i, g.Rate, want)
+		}
+	}
+	late, _, _ := place(t, list[1], 10)
+	answered(t, list[1], late, pipeline.Quota{Met: true, After: time.Hour})
+	if _, at, ok := place(t, list[0], 10); ok {
+		t.Errorf("a place at %v in an hour of silence", at)
+	}
+}
+
+func TestCalmRaisesTheBudget(t *testing.T) {
+	pool := pgtest.New(t)
+	b := budgets(t, pool, 4000)[0]
+	g, _, _ := place(t, b, 10)
+	answered(t, b, g, pipeline.Quota{Met: true})
+	mustExec(t, pool, `update bulksub.budgets set changed_at = changed_at - interval '5 s', cut_at = cut_at - interval '5 s'`)
+	if g, _, _ = place(t, b, 10); g.Rate != 2000 {
+		t.Fatalf("rate %v after the cut", g.Rate)
+	}
+	answered(t, b, g, pipeline.Quota{})
+	if g, _, _ = place(t, b, 10); g.Rate < 2900 || g.Rate > 4000 {
+		t.Errorf("rate %v after five seconds of calm", g.Rate)
+	}
+}
+
+// TestNoCeiling: the database is not asked for each call, and still a quota that
+// another process met is heeded.
+func TestNoCeiling(t *testing.T) {
+	pool := pgtest.New(t)
+	list := budgets(t, pool, 0, 0)
+	for range 100 {
+		g, err := list[0].Wait(t.Context(), 1000)
+		if must(t, err); !math.IsInf(g.Rate, 1) {
+			t.Fatalf("rate %v", g.Rate)
+		}
+	}
+	g, err := list[1].Wait(t.Context(), 1000)
+	must(t, err)
+	answered(t, list[1], g, pipeline.Quota{Met: true})
+	list[0].asked = time.Time{} // a second later
+	if g, err = list[0].Wait(t.Context(), 1); err != nil || g.Rate != 500 {
+		t.Errorf("rate %v, %v", g.Rate, err)
+	}
+}
