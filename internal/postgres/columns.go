@@ -155,7 +155,7 @@ func tableColumns(ctx context.Context, db Querier, r *Relation, oid uint32) (*co
 // it.
 func describeQuery(ctx context.Context, db Querier, query string) (*Relation, *columns, error) {
 	r := &Relation{Kind: "query", From: "(" + trimStatement(query) + "\n) as t"}
-	rows, err := db.Query(ctx, "select * from "+r.From+" limit 0")
+	rows, err := db.Query(ctx, "select * from "+r.From+" limit 0", asWritten)
 	if err != nil {
 		return nil, nil, r.Explain(err)
 	}

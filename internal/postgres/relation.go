@@ -111,9 +111,13 @@ func (r *Relation) readable(ctx context.Context, db Querier) error {
 	return r.Explain(err)
 }
 
+// asWritten lets the server and not the driver judge what a user wrote, as one
+// statement whatever the database URL says.
+const asWritten = pgx.QueryExecModeExec
+
 // ask runs one statement, and refuses to run two: Exec would not.
 func ask(ctx context.Context, db Querier, sql string) error {
-	rows, _ := db.Query(ctx, sql)
+	rows, _ := db.Query(ctx, sql, asWritten)
 	rows.Close()
 	return rows.Err()
 }
@@ -161,24 +165,32 @@ func (r *Relation) Label() string {
 // Other errors are returned as they are.
 func (r *Relation) Explain(err error) error {
 	problem := ""
-	switch Code(err) {
-	case "":
+	switch code := Code(err); {
+	case code == "":
 		return err
-	case "42501":
+	case wantsParameter(err):
+		problem = "a parameter such as $1 has no value here; write the value itself"
+	case code == "42501":
 		problem = "this user may not read it; grant select on it, and usage on its schema"
-	case "42P01":
+	case code == "42P01":
 		problem = "a table is not there"
-	case "42703":
+	case code == "42703":
 		problem = "a column is not there"
-	case "42883":
+	case code == "42883":
 		problem = "a function or an operator is not there"
+	case Passes(err):
+		return err
 	default:
-		if Passes(err) {
-			return err
-		}
 		problem = "the database refuses to read it"
 	}
 	return &RelationError{Relation: r.Label(), Problem: problem, Err: err}
+}
+
+// wantsParameter reports whether the statement has a parameter without a value.
+// The same code with another severity is a pooler's trouble with its server.
+func wantsParameter(err error) bool {
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (answer.Code == "42P02" || answer.Code == "08P01" && answer.SeverityUnlocalized == "ERROR")
 }
 
 // And leaves out the rows for which the condition does not hold.

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
 )
 
 var relations = []string{
@@ -135,6 +139,8 @@ func TestResolveRefuses(t *testing.T) {
 		{Wanted{Query: "select * from nothing"}, `--query: a table is not there: ERROR: relation "nothing" does not exist (SQLSTATE 42P01)`},
 		{Wanted{Query: "delete from keyless returning token"}, `--query: the database refuses to read it: ERROR: syntax error at or near "from" (SQLSTATE 42601)`},
 		{Wanted{Query: "select token from plain; select 1"}, `--query: the database refuses to read it: ERROR: syntax error at or near ";" (SQLSTATE 42601)`},
+		{Wanted{Query: "select token from plain where id = $1"}, `--query: a parameter such as $1 has no value here; write the value itself: ERROR: bind message supplies 0 parameters, but prepared statement "" requires 1 (SQLSTATE 08P01)`},
+		{Wanted{Table: "plain", Where: "id = $1"}, `table "public"."plain": a parameter such as $1 has no value here; write the value itself: ERROR: bind message supplies 0 parameters, but prepared statement "" requires 1 (SQLSTATE 08P01)`},
 		{Wanted{Table: "kept_empty"}, `table "public"."kept_empty": the database refuses to read it: ERROR: materialized view "kept_empty" has not been populated (SQLSTATE 55000)`},
 	} {
 		if c.wanted.TokenColumn == "" {
@@ -144,6 +150,26 @@ func TestResolveRefuses(t *testing.T) {
 		if _, ok := errors.AsType[*RelationError](err); !ok || err.Error() != c.want {
 			t.Errorf("%+v: %+v\n got %v\nwant %s", c.wanted, r, err, c.want)
 		}
+	}
+}
+
+// The URL may ask for a protocol in which the server judges less and two
+// statements are as good as one.
+func TestResolveInTheSimpleProtocol(t *testing.T) {
+	pool, err := Connect(t.Context(), with(t, pgtest.URL(t), "default_query_exec_mode", "simple_protocol"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	exec(t, pool, "create table plain (id int primary key, token text)")
+	for _, query := range []string{"select token from plain where id = $1", "select token from plain) as t; create table written (); select * from (select 1"} {
+		_, err := Resolve(t.Context(), pool, Wanted{Query: query, TokenColumn: "token"})
+		if _, ok := errors.AsType[*RelationError](err); !ok {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+	if err := ask(t.Context(), pool, "select from written"); Code(err) != "42P01" {
+		t.Errorf("a second statement was run: %v", err)
 	}
 }
 
@@ -208,7 +234,8 @@ func TestSelectJoinsConditions(t *testing.T) {
 
 func TestExplainLeavesOthersAlone(t *testing.T) {
 	r := &Relation{Name: "x"}
-	for _, err := range []error{nil, errors.New("the network"), answer("57P01"), answer("40001")} {
+	for _, err := range []error{nil, errors.New("the network"), answer("57P01"), answer("40001"),
+		&pgconn.PgError{Code: "08P01", SeverityUnlocalized: "FATAL", Message: "query_wait_timeout"}} {
 		if got := r.Explain(err); got != err {
 			t.Errorf("Explain(%v) = %v", err, got)
 		}
