@@ -336,7 +336,7 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 }
 
 func TestPlainHTTPRule(t *testing.T) {
-	test, real := &ServerKey{}, newOAuth(nil, false)
+	test, real, key := newOAuth(nil, true), newOAuth(nil, false), &ServerKey{}
 	for _, tc := range []struct {
 		endpoint   string
 		credential Credential
@@ -351,6 +351,10 @@ func TestPlainHTTPRule(t *testing.T) {
 		{"http://example.com", real, true, false},
 		{"http://example.com", test, false, false},
 		{"http://example.com", test, true, true},
+		{"https://example.com", key, false, true},
+		{"http://127.0.0.1", key, false, true},
+		{"http://example.com", key, false, false},
+		{"http://example.com", key, true, false},
 		{"http://localhost.example.com", real, false, false},
 		{"http://127.0.0.1.example.com", real, false, false},
 		{"http://0.0.0.0", real, false, false},

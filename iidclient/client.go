@@ -41,8 +41,8 @@ type Client struct {
 // New checks the configuration and makes no call. An error names the field.
 //
 // Plain http is refused beyond this machine (127.0.0.0/8, ::1, localhost), unless
-// AllowHTTP is set and the credential allows it too: a real credential
-// never leaves the machine unencrypted.
+// AllowHTTP is set and the credential allows it too: neither a real credential nor
+// a server key leaves the machine unencrypted.
 func New(cfg Config) (*Client, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -110,8 +110,8 @@ func (cfg Config) checkEndpoint(base *url.URL) error {
 	switch {
 	case err == nil:
 		return nil
-	case cfg.AllowHTTP:
-		return fmt.Errorf("endpoint: %w, or a credential of a test service: a real one must not go over plain http", err)
+	case !cfg.Credential.PlainHTTP():
+		return fmt.Errorf("endpoint: %w, or credentials of a test service: neither real ones nor a server key may go over plain http", err)
 	}
 	return fmt.Errorf("endpoint: %w, or set AllowHTTP for a test service", err)
 }

@@ -102,8 +102,8 @@ func (k *ServerKey) Authorize(_ context.Context, header http.Header) (Report, er
 	return func(int) bool { return false }, nil
 }
 
-// PlainHTTP is true: the live service gives nothing for a server key.
-func (k *ServerKey) PlainHTTP() bool { return true }
+// PlainHTTP is false: nothing tells a stand-in's key from a real one.
+func (k *ServerKey) PlainHTTP() bool { return false }
 
 // String hides the key.
 func (k *ServerKey) String() string { return "key=…" }

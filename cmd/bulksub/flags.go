@@ -52,7 +52,7 @@ type serviceFlags struct {
 
 func (f *serviceFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.endpoint, "endpoint", iidclient.DefaultEndpoint, "`URL` of the service")
-	flags.BoolVar(&f.allowHTTP, "allow-http", false, "plain http to a stand-in on another machine; a real credential never goes there")
+	flags.BoolVar(&f.allowHTTP, "allow-http", false, "plain http to a stand-in on another machine; neither a real credential nor a server key goes there")
 	flags.StringVar(&f.credentials, "credentials", "", "Google credentials `FILE` (default: Application Default Credentials)")
 	flags.StringVar(&f.serverKeyFile, "server-key-file", "", "`FILE` with a server key, the old key= form (Google has refused it since June 2024)")
 	flags.Float64Var(&f.rate, "rate", 3000, "token operations per second, at most; with a database, of all processes for the project together; 0: no ceiling")
