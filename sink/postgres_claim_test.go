@@ -1,0 +1,124 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/sourcegraph/conc/pool"
+
+	"github.com/bulksub/bulksub/internal/liveness"
+	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// TestManyProcesses lets eight sinks carry one job.
+func TestManyProcesses(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	var sinks []*Postgres
+	for range 8 {
+		sinks = append(sinks, newPostgres(t, db, "job"))
+	}
+	const segments = 40
+	processes := pool.New().WithErrors().WithContext(t.Context())
+	for _, p := range sinks {
+		processes.Go(func(ctx context.Context) error {
+			for {
+				c, err := p.Claim(ctx, plan(t, segments))
+				switch {
+				case errors.Is(err, pipeline.ErrNothingLeft):
+					return p.Complete(ctx)
+				case errors.Is(err, pipeline.ErrHeldElsewhere):
+					continue
+				case err != nil:
+					return err
+				}
+				if err := errors.Join(p.Record(ctx, results(c)), p.Finish(ctx, c)); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	must(t, processes.Wait())
+	wantCounts(t, sinks[0], pipeline.Counts{pipeline.OK: 3 * segments})
+	if n := ask[int](t, db, `select count(*) from bulksub.rows`); n != 3*segments {
+		t.Errorf("%d rows", n)
+	}
+	if got := ask[string](t, db, `select count(*) || ' ' || min(fence) || ' ' || max(fence) from bulksub.segments where done`); got != "40 1 1" {
+		t.Errorf("segments done, fences: %s", got)
+	}
+	if ask[string](t, db, `select state from bulksub.jobs`) != "done" {
+		t.Error("the job is not done")
+	}
+}
+
+func TestLastSegmentHeldElsewhere(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	a, b := newPostgres(t, db, "job"), newPostgres(t, db, "job")
+	held := claim(t, a, 1)
+	for range 2 {
+		if c, err := b.Claim(t.Context(), plan(t, 1)); !errors.Is(err, pipeline.ErrHeldElsewhere) {
+			t.Errorf("claimed %+v, %v", c, err)
+		}
+	}
+	if _, err := a.Claim(t.Context(), plan(t, 1)); !errors.Is(err, pipeline.ErrNothingLeft) {
+		t.Errorf("the holder itself: %v", err)
+	}
+	if err := b.Complete(t.Context()); !errors.Is(err, pipeline.ErrHeldElsewhere) {
+		t.Errorf("completed while a segment is open: %v", err)
+	}
+	if newPostgres(t, db, "job").Job().Done {
+		t.Error("done while a segment is open")
+	}
+	must(t, a.Close())
+	if c := claim(t, b, 1); c.Fence != held.Fence+1 || c.Segment != held.Segment {
+		t.Errorf("after the other has closed: %+v", c)
+	}
+}
+
+// TestFreeSegmentThatIsLocked is what a process leaves that was stopped in
+// mid-commit for longer than its lease.
+func TestFreeSegmentThatIsLocked(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	a, b := newPostgres(t, db, "job"), newPostgres(t, db, "job")
+	claim(t, a, 1)
+	mustExec(t, db, expire)
+	must(t, pgx.BeginFunc(t.Context(), db, func(tx pgx.Tx) error {
+		mustExec(t, tx, `select from bulksub.segments for update`)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if c, err := b.Claim(ctx, func(context.Context, pipeline.Segment) (pipeline.Segment, bool, error) {
+			return pipeline.Segment{}, false, nil
+		}); !errors.Is(err, pipeline.ErrHeldElsewhere) {
+			t.Errorf("claimed %+v, %v", c, err)
+		}
+		return nil
+	}))
+}
+
+func TestOnlyDeadProcessesAreBuried(t *testing.T) {
+	t.Parallel()
+	const hold = `insert into bulksub.segments (job_id, number, bounds, owner, process, fence, lease_end)
+		select id, 1, 'b1', 'other', $1, 4, clock_timestamp() + interval '1 hour' from bulksub.jobs`
+	for name, test := range map[string]struct {
+		process any
+		dead    bool
+	}{
+		"dead": {deadProcess(t), true}, "alive": {liveness.Here(), false}, "of another machine": {"elsewhere 1@1", false}, "unknown": {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := pgtest.New(t)
+			p := newPostgres(t, db, "job")
+			mustExec(t, db, hold, test.process)
+			c, err := p.Claim(t.Context(), plan(t, 1))
+			if test.dead && (err != nil || c.Fence != 5) || !test.dead && !errors.Is(err, pipeline.ErrHeldElsewhere) {
+				t.Errorf("claimed %+v, %v", c, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,91 @@
+package sink
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// TestZombie: a process that slept through its lease writes nothing (P9).
+func TestZombie(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	zombie, heir := newPostgres(t, db, "job"), newPostgres(t, db, "job")
+	lost, kept := claim(t, zombie, 2), claim(t, zombie, 2)
+	must(t, zombie.Record(t.Context(), results(lost)[:1]))
+	mustExec(t, db, expire+` where number = 1`)
+	taken := claim(t, heir, 2)
+	if taken.Segment != lost.Segment || !taken.Recorded("11") || taken.Recorded("12") {
+		t.Fatalf("taken over: %+v", taken)
+	}
+	must(t, zombie.Record(t.Context(), append(results(lost)[1:], results(kept)...)))
+	if got := recordedKeys(t, db); !slices.Equal(got, []string{"11", "21", "22", "23"}) {
+		t.Errorf("rows %v", got)
+	}
+	if !lost.Lease.Lost() || lost.Lease.Held() || kept.Lease.Lost() {
+		t.Errorf("lost %t, kept %t", lost.Lease.Lost(), !kept.Lease.Lost())
+	}
+	must(t, zombie.Finish(t.Context(), lost))
+	if ask[bool](t, db, `select done from bulksub.segments where number = 1`) {
+		t.Error("the zombie has finished the heir's segment")
+	}
+	must(t, heir.Record(t.Context(), results(taken)[1:]))
+	must(t, heir.Finish(t.Context(), taken))
+	must(t, zombie.Finish(t.Context(), kept))
+	wantCounts(t, heir, pipeline.Counts{pipeline.OK: 6})
+}
+
+func TestZombieLosesByFinish(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	zombie, heir := newPostgres(t, db, "job"), newPostgres(t, db, "job")
+	lost := claim(t, zombie, 1)
+	mustExec(t, db, expire)
+	claim(t, heir, 1)
+	must(t, zombie.Finish(t.Context(), lost))
+	if !lost.Lease.Lost() || ask[bool](t, db, `select done from bulksub.segments`) {
+		t.Errorf("lost %t", lost.Lease.Lost())
+	}
+}
+
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	p, other := newPostgres(t, db, "job"), newPostgres(t, db, "job")
+	kept, lost, done := claim(t, p, 3), claim(t, p, 3), claim(t, p, 3)
+	mustExec(t, db, expire)
+	if c := claim(t, other, 3); c.Segment != kept.Segment {
+		t.Fatalf("took %+v", c)
+	}
+	kept, lost = lost, kept
+	mustExec(t, db, `update bulksub.segments set done = true, owner = null where number = 3`)
+	kept.Lease.Extend(time.Now().Add(-time.Hour))
+	p.renew(t.Context())
+	if !kept.Lease.Held() || !lost.Lease.Lost() || done.Lease.Lost() {
+		t.Errorf("kept %t, lost %t, finished one lost %t", kept.Lease.Held(), lost.Lease.Lost(), done.Lease.Lost())
+	}
+	if !ask[bool](t, db, `select lease_end > clock_timestamp() + interval '5 seconds' from bulksub.segments where number = 2`) {
+		t.Error("the lease in the ledger was not moved")
+	}
+	if _, ok := p.holdings()[lost.Segment.Number]; ok {
+		t.Error("the lost segment is still in hand")
+	}
+}
+
+func TestCloseGivesBack(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	a, b := newPostgres(t, db, "job"), newPostgres(t, db, "job")
+	first, second := claim(t, a, 3), claim(t, b, 3)
+	must(t, a.Close())
+	must(t, a.Close())
+	if got := ask[string](t, db, `select string_agg(number || ' ' || coalesce(owner, '-'), ', ' order by number) from bulksub.segments`); got != "1 -, 2 "+b.owner {
+		t.Errorf("owners: %s", got)
+	}
+	if c := claim(t, b, 3); c.Segment != first.Segment || second.Lease.Lost() {
+		t.Errorf("claimed %+v", c)
+	}
+}

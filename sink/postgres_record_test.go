@@ -1,0 +1,127 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"pgregory.net/rapid"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// TestCommitWithUnknownOutcome cuts each of a job's commits, before it reaches the
+// server and after: every row is there once, and no segment is left behind.
+func TestCommitWithUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	for name, accident := range map[string]func(*pgxpool.Pool) func(net.Conn, []byte) error{
+		"before": func(*pgxpool.Pool) func(net.Conn, []byte) error { return cutBefore },
+		"after":  func(*pgxpool.Pool) func(net.Conn, []byte) error { return cutAfter },
+		"terminated": func(db *pgxpool.Pool) func(net.Conn, []byte) error {
+			return func(net.Conn, []byte) error {
+				_, err := db.Exec(context.Background(), `select pg_terminate_backend(pid, 10000) from pg_stat_activity
+					where application_name = 'victim' and datname = current_database() and state = 'idle in transaction'`)
+				return err
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := pgtest.New(t)
+			c, through := newCutter(t, db)
+			p := newPostgres(t, through, "job")
+			claim(t, p, 2)
+			claim(t, p, 2)
+			must(t, p.Close())
+			p = newPostgres(t, through, "job")
+
+			c.arm(accident(db))
+			first, second := claim(t, p, 2), claim(t, p, 2)
+			c.arm(accident(db))
+			must(t, p.Record(t.Context(), append(results(first), results(second)...)))
+			if c.armed() {
+				t.Fatal("no commit met an accident")
+			}
+			must(t, p.Finish(t.Context(), first))
+			must(t, p.Finish(t.Context(), second))
+			if got := recordedKeys(t, db); !slices.Equal(got, allRows) {
+				t.Errorf("rows %v", got)
+			}
+			wantKeys(t, "left", work(t, p, 2, nil))
+			must(t, p.Complete(t.Context()))
+			if ask[string](t, db, `select state from bulksub.jobs`) != "done" {
+				t.Error("a segment was left behind")
+			}
+		})
+	}
+}
+
+// TestRecordIsAllOrNothing refuses the last row of a transaction.
+func TestRecordIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	p := newPostgres(t, db, "job")
+	first, second := claim(t, p, 2), claim(t, p, 2)
+	must(t, p.Record(t.Context(), results(second)[2:]))
+	if err := p.Record(t.Context(), append(results(first), results(second)...)); postgres.Code(err) != "23505" {
+		t.Errorf("recorded a row twice: %v", err)
+	}
+	if got := recordedKeys(t, db); !slices.Equal(got, []string{"23"}) {
+		t.Errorf("rows %v", got)
+	}
+}
+
+// TestTextComesBack sends any text through COPY.
+func TestTextComesBack(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	p := newPostgres(t, db, "job")
+	c := claim(t, p, 1)
+	exact := []string{`\N`, `\.`, "\\", "a\tb", "a\nb", "a\rb", `\\t`, "\v\f\b", "é\u2028", "\x7f", "' \"", `C:\new`}
+	check := func(t rapid.TB, in string) {
+		_, err := db.Exec(context.Background(), `truncate bulksub.rows`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := pipeline.Result{Claim: c, Key: in, Token: in, Topic: in, Status: pipeline.Invalid, Code: in, RegistrationToken: in}
+		if err := p.Record(context.Background(), []pipeline.Result{r}); err != nil {
+			t.Fatalf("record %q: %v", in, err)
+		}
+		var key, token, topic string
+		var code, registration, detail *string
+		err = db.QueryRow(context.Background(), `select row_key, token, topic, code, registration_token, detail from bulksub.results`).
+			Scan(&key, &token, &topic, &code, &registration, &detail)
+		want := strings.ToValidUTF8(strings.ReplaceAll(in, "\x00", "\ufffd"), "\ufffd")
+		if err != nil || key != want || token != want || topic != want || detail != nil {
+			t.Fatalf("%q came back as %q, %q, %q, %v, %v", in, key, token, topic, detail, err)
+		}
+		if (code == nil) != (in == "") || code != nil && (*code != want || *registration != want) {
+			t.Fatalf("%q came back as %v, %v", in, code, registration)
+		}
+	}
+	for _, in := range append(exact, "", "\x00", "a\xffb\xfe\xfd", "\xc3") {
+		check(t, in)
+	}
+	alphabet := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom([]byte("\\Nt.\t\n\r\x00\xff\xc3\xa9a")), rapid.Byte()), 0, 12)
+	rapid.Check(t, func(t *rapid.T) { check(t, string(alphabet.Draw(t, "text"))) })
+}
+
+func TestDetailIsKeptWordForWord(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	p := newPostgres(t, db, "job")
+	c := claim(t, p, 1)
+	for i, detail := range []string{`{"b":1, "a":1.50,"a":2}`, `"\u0000 \ud800"`, `1e999999`, `null`} {
+		r := result(c, fmt.Sprint(i), pipeline.OK)
+		r.Detail = detail
+		must(t, p.Record(t.Context(), []pipeline.Result{r}))
+		if got := ask[string](t, db, `select detail::text from bulksub.results where row_key = $1`, r.Key); got != detail {
+			t.Errorf("%s came back as %s", detail, got)
+		}
+	}
+}
