@@ -173,7 +173,8 @@ func (c *CSV) Record(_ context.Context, results []pipeline.Result) error {
 }
 
 func fields(r *pipeline.Result) []string {
-	return []string{r.Key, r.Token, r.Topic, string(r.Status), r.Code, strconv.Itoa(r.Attempts), r.RegistrationToken, r.Detail}
+	return []string{r.Key, storable(r.Token), r.Topic, string(r.Status), storable(r.Code), strconv.Itoa(r.Attempts),
+		storable(r.RegistrationToken), storable(r.Detail)}
 }
 
 // append adds whole lines to the file, or nothing.

@@ -31,7 +31,7 @@ var (
 		"12,\"a,b\",news,malformed,,0,,\n",
 		"13,\"a\"\"b\r\nc\",news,malformed,,0,,\n",
 		"21,t21,news,not_found,NOT_FOUND,2,,\"{\"\"a\"\":\"\"b, c\"\"}\"\n",
-		"22,\"\n\xff\x00\",news,malformed,,0,,\n",
+		"22,\"\n\ufffd\ufffd\",news,malformed,,0,,\n",
 		"23,\" t23\",news,denied,PERMISSION_DENIED,1,,\n",
 	}
 )

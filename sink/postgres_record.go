@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -148,13 +147,12 @@ func appendNullable(b []byte, s string) []byte {
 	return appendText(b, s)
 }
 
-// appendText escapes what COPY reads specially. What Postgres cannot hold (NUL,
-// invalid UTF-8; only malformed tokens have it) becomes U+FFFD.
+// appendText writes the storable text and escapes what COPY reads specially.
 func appendText(b []byte, s string) []byte {
 	if plain(s) {
 		return append(b, s...)
 	}
-	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\ufffd"), "\ufffd")
+	s = storable(s)
 	for i := range len(s) {
 		switch c := s[i]; c {
 		case '\\':

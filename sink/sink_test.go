@@ -2,12 +2,18 @@ package sink
 
 import (
 	"context"
+	"encoding/csv"
 	"errors"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/bulksub/bulksub/internal/pgtest"
 	"github.com/bulksub/bulksub/pipeline"
@@ -50,6 +56,38 @@ func TestPostgres(t *testing.T) {
 		pool := pgtest.New(t)
 		return func(a Asked) (lasting, error) { return OpenPostgres(t.Context(), pool, "job", a, time.Minute) }
 	})
+}
+
+// TestSinksKeepTheSameText: what a token was is told alike (P12).
+func TestSinksKeepTheSameText(t *testing.T) {
+	pool, path := pgtest.New(t), filepath.Join(t.TempDir(), "out.csv")
+	file, ledger := newCSV(t, path), newPostgres(t, pool, "job")
+	c := claim(t, ledger, 1)
+	for i, text := range []string{"a\x00b", "\x00", "a\xffb\xfe\xfd", "\xc3", "\xed\xa0\x80", "é\u2028", `\N`, "a\tb\nc", `"`, " "} {
+		r := pipeline.Result{Claim: c, Key: strconv.Itoa(i), Token: text, Topic: "news", Status: pipeline.Invalid,
+			Code: text, RegistrationToken: text, Detail: `{"reason":"none"}`}
+		must(t, file.Record(t.Context(), []pipeline.Result{r}))
+		must(t, ledger.Record(t.Context(), []pipeline.Result{r}))
+	}
+	written, err := os.Open(path + ".partial")
+	must(t, err)
+	defer written.Close()
+	lines, err := csv.NewReader(written).ReadAll()
+	must(t, err)
+	rows, err := pool.Query(t.Context(), `
+		select array[row_key, token, topic, status, code, attempts::text, registration_token, detail::text]
+		from bulksub.results order by row_key`)
+	must(t, err)
+	kept, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+	must(t, err)
+	for i, row := range kept {
+		if !slices.Equal(lines[i+1], row) {
+			t.Errorf("the file has %q, the ledger %q", lines[i+1], row)
+		}
+	}
+	if len(kept) != 10 || len(lines) != 11 {
+		t.Errorf("%d rows and %d lines", len(kept), len(lines))
+	}
 }
 
 // testSink is what every sink promises.

@@ -1,0 +1,9 @@
+package sink
+
+import "strings"
+
+// storable is a text as every sink keeps it: what Postgres cannot hold (NUL,
+// invalid UTF-8; few but malformed tokens have it) becomes U+FFFD.
+func storable(s string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\ufffd"), "\ufffd")
+}
