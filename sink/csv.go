@@ -3,9 +3,12 @@ package sink
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -19,15 +22,17 @@ var Header = []string{"row", "token", "topic", "status", "code", "attempts", "re
 
 // CSV is a sink in a file. While the job runs, results are appended to
 // OUT.partial, which is renamed to OUT at the end; OUT.job.json says what was
-// asked, and is locked as long as a process is at work. All are readable by their
-// owner alone, for they hold tokens. The rows' keys must be numbers.
+// asked and, at the end, how long OUT is and its SHA-256. It is locked as long as a
+// process is at work. All are readable by their owner alone, for they hold tokens.
+// The rows' keys must be numbers.
 //
 // It is for one process at a time.
 type CSV struct {
 	path   string
-	header *os.File  // OUT.job.json, locked
+	header *header
 	file   *os.File  // OUT.partial; nil once the job is done
 	size   int64     // of the results that are on the disk
+	digest hash.Hash // of those
 	before intervals // the rows that had a result when the file was opened
 	counts pipeline.Counts
 	last   pipeline.Segment
@@ -54,9 +59,10 @@ func (e *ResultsError) Unwrap() error { return e.Err }
 // OpenCSV opens the job whose results are, or are to be, in the file at path. A
 // new job begins if there is nothing there; an unfinished one goes on; a finished
 // one with [pipeline.Failed] rows goes on with those; of a finished one nothing is
-// left to claim. A file that no job of ours wrote is a [*ResultsError], a job that
-// was asked something else a [*MismatchError], one at which another process works
-// a [*HeldError]. Close it after use.
+// left to claim. A file that no job of ours wrote, or a finished one that somebody
+// has changed, is a [*ResultsError], a job that was asked something else a
+// [*MismatchError], one at which another process works a [*HeldError]. Close it
+// after use.
 func OpenCSV(path string, asked Asked) (*CSV, error) {
 	header, err := openHeader(path, asked)
 	if err != nil {
@@ -85,8 +91,10 @@ func (c *CSV) open() error {
 	if err != nil {
 		return err
 	}
-	if ended && !whole {
-		return damaged(name)
+	if ended {
+		if err := c.intact(whole); err != nil {
+			return err
+		}
 	}
 	if c.counts[pipeline.Failed] > 0 {
 		return c.forgetFailed()
@@ -116,7 +124,12 @@ func (c *CSV) load() (whole bool, err error) {
 		}
 		return nil
 	})
-	return c.size == size, err
+	if err != nil {
+		return false, err
+	}
+	c.digest = sha256.New()
+	_, err = io.Copy(c.digest, io.NewSectionReader(c.file, 0, c.size))
+	return c.size == size, unwritable(c.file.Name(), err)
 }
 
 // mend makes the file ready to be appended to: without what was cut short, and
@@ -192,6 +205,7 @@ func (c *CSV) append(lines []byte) error {
 		return c.broken(errors.Join(cause(err), cause(c.file.Truncate(c.size))))
 	}
 	c.size += int64(len(lines))
+	c.digest.Write(lines)
 	return nil
 }
 
@@ -206,12 +220,16 @@ func (c *CSV) Finish(context.Context, *pipeline.Claim) error { return nil }
 func (c *CSV) Counts(context.Context) (pipeline.Counts, error) { return maps.Clone(c.counts), nil }
 
 // Complete gives the results their name: every row has one. It replaces the
-// results of an earlier run of the job, and no other file.
+// results of an earlier run of the job, and no other file. What they are like is
+// noted first: a kill between the two leaves an OUT.partial, which is not compared.
 func (c *CSV) Complete(context.Context) error {
 	if c.Finished() {
 		return nil
 	}
 	if err := errors.Join(c.untouched(), replaceable(c.path)); err != nil {
+		return err
+	}
+	if err := c.header.write(c.seal()); err != nil {
 		return err
 	}
 	if err := os.Rename(c.partial(), c.path); err != nil {
@@ -240,5 +258,5 @@ func (c *CSV) Close() error {
 	if c.file != nil {
 		c.file.Close()
 	}
-	return c.header.Close()
+	return c.header.file.Close()
 }

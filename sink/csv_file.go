@@ -26,7 +26,7 @@ type jobHeader struct {
 }
 
 // openHeader opens and locks the job's header, and writes it if the job is new.
-func openHeader(path string, asked Asked) (*os.File, error) {
+func openHeader(path string, asked Asked) (*header, error) {
 	name := path + ".job.json"
 	file, err := openResults(name)
 	if err != nil {
@@ -37,11 +37,12 @@ func openHeader(path string, asked Asked) (*os.File, error) {
 		file.Close()
 		return nil, unlockable(path, held, err)
 	}
-	if err := agree(file, path, asked); err != nil {
+	h := &header{file: file}
+	if err := h.agree(path, asked); err != nil {
 		file.Close()
 		return nil, err
 	}
-	return file, nil
+	return h, nil
 }
 
 func unlockable(path string, held bool, err error) error {
@@ -58,25 +59,27 @@ func headerText(asked Asked) ([]byte, error) {
 }
 
 // agree compares what the header says with what is asked now.
-func agree(file *os.File, path string, asked Asked) error {
-	text, err := io.ReadAll(io.LimitReader(file, 1<<20))
+func (h *header) agree(path string, asked Asked) error {
+	text, err := io.ReadAll(io.LimitReader(h.file, 1<<20))
 	if err != nil {
-		return &ResultsError{Path: file.Name(), Problem: "the job's header cannot be read", Err: cause(err)}
+		return &ResultsError{Path: h.file.Name(), Problem: "the job's header cannot be read", Err: cause(err)}
 	}
 	fresh, err := headerText(asked)
 	if err != nil {
 		return err
 	}
 	if len(text) < len(fresh) && bytes.HasPrefix(fresh, text) {
-		return begin(file, path, fresh)
+		h.end = int64(len(bytes.TrimSpace(fresh)))
+		return begin(h.file, path, fresh)
 	}
-	var before jobHeader
-	if err := json.Unmarshal(text, &before); err != nil || before.Bulksub != 1 {
-		return &ResultsError{Path: file.Name(), Foreign: true, Problem: "this is not the header of a bulksub job; move it away or name another file with --results"}
+	before, end, sealed, err := parseHeader(text)
+	if err != nil || before.Bulksub != 1 {
+		return &ResultsError{Path: h.file.Name(), Foreign: true, Problem: "this is not the header of a bulksub job; move it away or name another file with --results"}
 	}
 	if found := before.Asked.differences(asked); len(found) > 0 {
 		return &MismatchError{Job: path, Differences: found}
 	}
+	h.end, h.seal = end, sealed
 	return nil
 }
 

@@ -321,6 +321,12 @@ func TestCSVOnAFullDisk(t *testing.T) {
 	must(t, c.Close())
 	c = newCSV(t, path)
 	wantCounts(t, c, tally(odd))
+	room(t, 10)
+	if err := c.Complete(t.Context()); !full(err) {
+		t.Errorf("completed without room for the seal: %v", err)
+	}
+	wantFiles(t, path, "out.csv.job.json", "out.csv.partial")
+	room(t, 1<<20)
 	must(t, c.Complete(t.Context()))
 	wantFile(t, path, strings.Join(lines, ""))
 }
