@@ -96,7 +96,7 @@ func TestStatusErrors(t *testing.T) {
 		body   string
 		want   StatusError
 	}{
-		"string":  {400, `{"error":"InvalidToken"}`, StatusError{Body: BodyString, Code: InvalidToken}},
+		"string":  {400, `{"error":"InvalidToken"}`, StatusError{Body: BodyString, Code: "InvalidToken"}},
 		"object":  {429, `{"error":{"code":429,"message":"slow","status":"RESOURCE_EXHAUSTED"}}`, StatusError{Body: BodyObject, Code: "RESOURCE_EXHAUSTED"}},
 		"message": {403, `{"error":{"message":"no rights"}}`, StatusError{Body: BodyObject, Code: "no rights"}},
 		"page":    {502, page, StatusError{Body: BodyHTML}},

@@ -23,10 +23,6 @@ const (
 	CodeUnauthenticated   Code = "UNAUTHENTICATED"
 )
 
-// InvalidToken is the [StatusError] Code of a single-token call, with status
-// 400, whose token the service cannot read.
-const InvalidToken = "InvalidToken"
-
 var knownCodes = [...]Code{
 	CodeNotFound, CodeInvalidArgument, CodeResourceExhausted, CodeInternal, CodeTooManyTopics,
 	CodeUnavailable, CodeDeadlineExceeded, CodeUnknown, CodePermissionDenied, CodeUnauthenticated,

@@ -8,7 +8,7 @@ import (
 // Subscribe subscribes one token to a topic, the reference's "relation mapping for
 // an app instance": POST /iid/v1/TOKEN/rel/topics/TOPIC with an empty body. Unlike
 // on a batch, a [*StatusError] may be a verdict on the token: status 400 with the
-// code [InvalidToken], or 404. The API has no call that removes a single relation;
+// code InvalidToken, or 404. The API has no call that removes a single relation;
 // [Client.BatchRemove] with one token does it.
 //
 // Errors are those of [Client.BatchAdd].

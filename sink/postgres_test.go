@@ -23,7 +23,7 @@ func newPostgres(t *testing.T, db *pgxpool.Pool, name string) *Postgres {
 	return p
 }
 
-func mustExec(t *testing.T, db postgres.Querier, sql string, args ...any) {
+func mustExec(t *testing.T, db pgtest.Execer, sql string, args ...any) {
 	t.Helper()
 	_, err := db.Exec(t.Context(), sql, args...)
 	must(t, err)

@@ -27,7 +27,7 @@ func database(t *testing.T, statements ...string) *pgxpool.Pool {
 	return pool
 }
 
-func exec(t *testing.T, db postgres.Querier, statements ...string) {
+func exec(t *testing.T, db pgtest.Execer, statements ...string) {
 	t.Helper()
 	for _, sql := range statements {
 		if _, err := db.Exec(t.Context(), sql); err != nil {

@@ -19,8 +19,14 @@ import (
 	"context"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
+
+// Execer runs SQL: a pool, a connection or a transaction.
+type Execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
 
 // New returns a pool on a migrated database that is the test's own. Both are gone after the test, which must have
 // released every connection by then: closing the pool waits for them. Tests that use it may run in parallel.

@@ -11,11 +11,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Querier runs SQL: a pool, a connection or a transaction.
+// Querier asks the database: a pool, a connection or a transaction.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
 // Relation is where tokens come from: a table, a view, or the rows of a query.
