@@ -84,11 +84,8 @@ func (p *Pruner) marked() *string {
 // pruned by this user. It changes nothing.
 func (p *Pruner) Check(ctx context.Context) error {
 	r := p.Relation
-	flaw := func(format string, args ...any) error {
-		return &postgres.RelationError{Relation: r.Label(), Problem: fmt.Sprintf(format, args...)}
-	}
 	if r.Kind != "table" {
-		return flaw("only the rows of a table can be pruned, and this is a %s", r.Kind)
+		return r.Flaw("only the rows of a table can be pruned, and this is a %s", r.Kind)
 	}
 	var inherited, granted bool
 	err := p.Pool.QueryRow(ctx, `
@@ -98,16 +95,16 @@ func (p *Pruner) Check(ctx context.Context) error {
 	case err != nil:
 		return r.Explain(err)
 	case inherited:
-		return flaw("other tables inherit from it, whose rows have columns that it does not know; prune each of those by itself")
+		return r.Flaw("other tables inherit from it, whose rows have columns that it does not know; prune each of those by itself")
 	case p.Mode == PruneMark:
-		return p.checkMark(ctx, flaw)
+		return p.checkMark(ctx)
 	case !granted:
-		return flaw("this user may not prune it; grant delete")
+		return r.Flaw("this user may not prune it; grant delete")
 	}
 	return nil
 }
 
-func (p *Pruner) checkMark(ctx context.Context, flaw func(string, ...any) error) error {
+func (p *Pruner) checkMark(ctx context.Context) error {
 	r := p.Relation
 	var kind string
 	var granted bool
@@ -115,14 +112,14 @@ func (p *Pruner) checkMark(ctx context.Context, flaw func(string, ...any) error)
 		select format_type(atttypid, atttypmod), has_column_privilege(attrelid, attnum, 'update') from pg_attribute
 		where attrelid = to_regclass($1) and attname = $2 and attnum > 0 and not attisdropped`, r.Name, p.Column).Scan(&kind, &granted)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return flaw("there is no column %q to mark; add one (alter table %s add column %s timestamptz) or name one with --prune-column",
+		return r.Flaw("there is no column %q to mark; add one (alter table %s add column %s timestamptz) or name one with --prune-column",
 			p.Column, r.Name, postgres.Quote(p.Column))
 	}
 	if err == nil && kind != "timestamp with time zone" {
-		return flaw("the column %q is of type %s; a mark is a timestamptz: name another column with --prune-column", p.Column, kind)
+		return r.Flaw("the column %q is of type %s; a mark is a timestamptz: name another column with --prune-column", p.Column, kind)
 	}
 	if err == nil && !granted {
-		return flaw("this user may not mark its rows; grant update (%s)", postgres.Quote(p.Column))
+		return r.Flaw("this user may not mark its rows; grant update (%s)", postgres.Quote(p.Column))
 	}
 	return r.Explain(err)
 }

@@ -109,17 +109,13 @@ func (p *Postgres) key(ctx context.Context, next *bounds, order string) error {
 		return err
 	}
 	if to == nil {
-		return p.flaw("the key column %q has nulls", p.relation.Key.Name)
+		return p.relation.Flaw("the key column %q has nulls", p.relation.Key.Name)
 	}
 	if !utf8.ValidString(*to) {
-		return p.flaw("the key column %q is not valid UTF-8; name another with --key-column", p.relation.Key.Name)
+		return p.relation.Flaw("the key column %q is not valid UTF-8; name another with --key-column", p.relation.Key.Name)
 	}
 	next.To = *to
 	return nil
-}
-
-func (p *Postgres) flaw(format string, args ...any) error {
-	return &postgres.RelationError{Relation: p.relation.Label(), Problem: fmt.Sprintf(format, args...)}
 }
 
 func (p *Postgres) above(key *string) (condition string, args []any) {
@@ -196,7 +192,7 @@ func (p *Postgres) collect(rows pgx.Rows, page []pipeline.Row) ([]pipeline.Row, 
 			row.Flaw = "null"
 		}
 		if n := len(page); n > 0 && page[n-1].Key == row.Key {
-			return page, p.flaw("the key column %q is not unique: two rows share a value", p.relation.Key.Name)
+			return page, p.relation.Flaw("the key column %q is not unique: two rows share a value", p.relation.Key.Name)
 		}
 		page = append(page, row)
 	}

@@ -41,7 +41,7 @@ func (c *columns) pick(name, flag string) (Column, error) {
 	for i, col := range c.all {
 		names[i] = col.Name
 	}
-	return Column{}, c.relation.flaw("there is no column %q; it has %s. Name one with %s", name, strings.Join(names, ", "), flag)
+	return Column{}, c.relation.Flaw("there is no column %q; it has %s. Name one with %s", name, strings.Join(names, ", "), flag)
 }
 
 // key picks the key column: the one named, else the primary key, else the token.
@@ -65,7 +65,7 @@ func describeTable(ctx context.Context, db Querier, name string) (*Relation, *co
 	asked := &Relation{Name: name}
 	names, err := tableNames(name)
 	if err != nil {
-		return nil, nil, asked.flaw("%v", err)
+		return nil, nil, asked.Flaw("%v", err)
 	}
 	var found []table
 	for _, n := range names {
@@ -80,13 +80,13 @@ func describeTable(ctx context.Context, db Querier, name string) (*Relation, *co
 	}
 	switch len(found) {
 	case 0:
-		return nil, nil, asked.flaw("there is no such table in this database; write its schema too if it is not on the search path")
+		return nil, nil, asked.Flaw("there is no such table in this database; write its schema too if it is not on the search path")
 	case 1:
 		r := found[0].relation()
 		c, err := tableColumns(ctx, db, r, found[0].oid)
 		return r, c, err
 	}
-	return nil, nil, asked.flaw("this may be %s or %s; write the one that is meant with double quotes", found[0].sql(), found[1].sql())
+	return nil, nil, asked.Flaw("this may be %s or %s; write the one that is meant with double quotes", found[0].sql(), found[1].sql())
 }
 
 type table struct {

@@ -72,7 +72,7 @@ func Resolve(ctx context.Context, db Querier, w Wanted) (*Relation, error) {
 		return nil, err
 	}
 	if r.Token.Type == "bytea" {
-		return nil, r.flaw("the column %q holds bytes, not text; read it with --query and encode(…) or convert_from(…)", r.Token.Name)
+		return nil, r.Flaw("the column %q holds bytes, not text; read it with --query and encode(…) or convert_from(…)", r.Token.Name)
 	}
 	if r.Key, err = columns.key(w.KeyColumn, r.Token); err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (r *Relation) readable(ctx context.Context, db Querier) error {
 	}
 	err := ask(ctx, db, sql+" order by 1 limit 0")
 	if Code(err) == "42883" {
-		return r.flaw("the key column %q cannot be ordered, it is of type %s; name another with --key-column", r.Key.Name, r.Key.Type)
+		return r.Flaw("the key column %q cannot be ordered, it is of type %s; name another with --key-column", r.Key.Name, r.Key.Type)
 	}
 	return r.Explain(err)
 }
@@ -143,12 +143,13 @@ func (r *Relation) checkKey(ctx context.Context, db Querier) error {
 	case err != nil:
 		return r.Explain(err)
 	case null:
-		return r.flaw("the key column %q has nulls; name a column without them with --key-column, or leave those rows out with --where", r.Key.Name)
+		return r.Flaw("the key column %q has nulls; name a column without them with --key-column, or leave those rows out with --where", r.Key.Name)
 	}
-	return r.flaw("the key column %q is not unique: several rows share a value; name a unique column with --key-column", r.Key.Name)
+	return r.Flaw("the key column %q is not unique: several rows share a value; name a unique column with --key-column", r.Key.Name)
 }
 
-func (r *Relation) flaw(format string, args ...any) error {
+// Flaw is a [*RelationError] that says what is wrong with the relation.
+func (r *Relation) Flaw(format string, args ...any) error {
 	return &RelationError{Relation: r.Label(), Problem: fmt.Sprintf(format, args...)}
 }
 
