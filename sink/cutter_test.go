@@ -11,17 +11,23 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// cutter is a connection to Postgres in which the next commit meets an accident.
+// cutter is a connection to Postgres in which the next message of a kind meets an
+// accident.
 type cutter struct {
 	mu       sync.Mutex
+	at       string                       // what stands in the message
 	accident func(net.Conn, []byte) error // nil: none
 }
 
 // arm makes the next commit meet an accident.
-func (c *cutter) arm(accident func(net.Conn, []byte) error) {
+func (c *cutter) arm(accident func(net.Conn, []byte) error) { c.armAt("commit\x00", accident) }
+
+// armAt makes the next statement with the text meet an accident. The text of one
+// that has been prepared is not sent again.
+func (c *cutter) armAt(text string, accident func(net.Conn, []byte) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.accident = accident
+	c.at, c.accident = text, accident
 }
 
 func (c *cutter) armed() bool {
@@ -39,7 +45,7 @@ func (c *cutConn) Write(b []byte) (int, error) {
 	c.cutter.mu.Lock()
 	defer c.cutter.mu.Unlock()
 	accident := c.cutter.accident
-	if accident == nil || !strings.Contains(string(b), "commit\x00") {
+	if accident == nil || !strings.Contains(string(b), c.cutter.at) {
 		return c.Conn.Write(b)
 	}
 	c.cutter.accident = nil

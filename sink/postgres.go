@@ -79,25 +79,26 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 func (p *Postgres) Job() Job { return p.job }
 
 func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
-	var err error
-	if name == "" {
-		p.job, err = openSeries(ctx, p.pool, asked.series(), asked)
-	} else {
-		p.job, err = openNamed(ctx, p.pool, name, asked)
-	}
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) (err error) {
+		if name == "" {
+			p.job, err = openSeries(ctx, p.pool, asked.series(), asked)
+		} else {
+			p.job, err = openNamed(ctx, p.pool, name, asked)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	if found := p.job.Asked.differences(asked); len(found) > 0 {
 		return &MismatchError{Job: fmt.Sprintf("job %s", p.job.Name), Differences: found}
 	}
-	if err := p.buryDead(ctx); err != nil {
+	held, err := p.heldElsewhere(ctx)
+	switch {
+	case err != nil:
 		return err
-	}
-	if name == "" {
-		if err := p.refuseHeld(ctx); err != nil {
-			return err
-		}
+	case held && name == "":
+		return &HeldError{Job: "job " + p.job.Name}
 	}
 	return p.reopen(ctx)
 }
@@ -157,25 +158,29 @@ func (p *Postgres) reopen(ctx context.Context) error {
 	if !p.job.Done {
 		return nil
 	}
-	err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `select state = 'done' from bulksub.jobs where id = $1 for update`, p.job.ID).Scan(&p.job.Done)
-		if err != nil || !p.job.Done {
-			return err
-		}
-		tag, err := tx.Exec(ctx, `
-			update bulksub.segments set done = false, owner = null, counts = null
-			where job_id = $1 and done and (counts->>'failed')::bigint > 0`, p.job.ID)
-		if err != nil || tag.RowsAffected() == 0 {
-			return err
-		}
-		p.job.Done = false
-		_, err = tx.Exec(ctx, `update bulksub.jobs set state = 'open', finished_at = null where id = $1`, p.job.ID)
-		return err
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error { return p.reopenFailed(ctx, tx) })
 	})
 	if err != nil {
 		return fmt.Errorf("open the failed rows of job %s again: %w", p.job.Name, err)
 	}
 	return nil
+}
+
+func (p *Postgres) reopenFailed(ctx context.Context, tx pgx.Tx) error {
+	err := tx.QueryRow(ctx, `select state = 'done' from bulksub.jobs where id = $1 for update`, p.job.ID).Scan(&p.job.Done)
+	if err != nil || !p.job.Done {
+		return err
+	}
+	tag, err := tx.Exec(ctx, `
+		update bulksub.segments set done = false, owner = null, counts = null
+		where job_id = $1 and done and (counts->>'failed')::bigint > 0`, p.job.ID)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	p.job.Done = false
+	_, err = tx.Exec(ctx, `update bulksub.jobs set state = 'open', finished_at = null where id = $1`, p.job.ID)
+	return err
 }
 
 // Complete closes the job. It returns [pipeline.ErrHeldElsewhere] if a segment is
@@ -203,31 +208,31 @@ func (p *Postgres) Complete(ctx context.Context) error {
 
 // Counts counts the results, those of earlier runs and of other processes
 // included.
-func (p *Postgres) Counts(ctx context.Context) (counts pipeline.Counts, err error) {
-	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		counts, err = countResults(ctx, p.pool, p.job.ID)
-		return err
-	})
-	return counts, err
+func (p *Postgres) Counts(ctx context.Context) (pipeline.Counts, error) {
+	return countResults(ctx, p.retry, p.pool, p.job.ID)
 }
 
 // countResults adds up what finished segments have noted, and looks only into
 // those that are open.
-func countResults(ctx context.Context, pool *pgxpool.Pool, job int64) (pipeline.Counts, error) {
+func countResults(ctx context.Context, retry postgres.Retrier, pool *pgxpool.Pool, job int64) (pipeline.Counts, error) {
 	counts := make(pipeline.Counts)
-	rows, _ := pool.Query(ctx, `
-		select status, sum(n)::bigint from (
-			select c.key as status, c.value::bigint as n from bulksub.segments s, jsonb_each_text(s.counts) as c
-			where s.job_id = $1 and s.done
-			union all
-			select r.status, 1 from bulksub.segments s join bulksub.rows r on r.job_id = s.job_id and r.segment = s.number
-			where s.job_id = $1 and not s.done
-		) as found group by status`, job)
-	var status pipeline.Status
-	var n int64
-	_, err := pgx.ForEachRow(rows, []any{&status, &n}, func() error {
-		counts[status] = n
-		return nil
+	err := retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		clear(counts)
+		rows, _ := pool.Query(ctx, `
+			select status, sum(n)::bigint from (
+				select c.key as status, c.value::bigint as n from bulksub.segments s, jsonb_each_text(s.counts) as c
+				where s.job_id = $1 and s.done
+				union all
+				select r.status, 1 from bulksub.segments s join bulksub.rows r on r.job_id = s.job_id and r.segment = s.number
+				where s.job_id = $1 and not s.done
+			) as found group by status`, job)
+		var status pipeline.Status
+		var n int64
+		_, err := pgx.ForEachRow(rows, []any{&status, &n}, func() error {
+			counts[status] = n
+			return nil
+		})
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("count the results: %w", err)

@@ -120,17 +120,18 @@ func (p *Postgres) buryDead(ctx context.Context) error {
 	return nil
 }
 
-// refuseHeld is for a job that nobody named: only one process may work on it.
-func (p *Postgres) refuseHeld(ctx context.Context) error {
-	var held bool
-	err := p.pool.QueryRow(ctx, `
-		select exists (select from bulksub.segments
-			where job_id = $1 and not done and owner is not null and lease_end > clock_timestamp())`, p.job.ID).Scan(&held)
+// heldElsewhere reports whether a process that has not died holds a segment.
+func (p *Postgres) heldElsewhere(ctx context.Context) (held bool, err error) {
+	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		if err := p.buryDead(ctx); err != nil {
+			return err
+		}
+		return p.pool.QueryRow(ctx, `
+			select exists (select from bulksub.segments
+				where job_id = $1 and not done and owner is not null and lease_end > clock_timestamp())`, p.job.ID).Scan(&held)
+	})
 	if err != nil {
-		return fmt.Errorf("look for other processes: %w", err)
+		return false, fmt.Errorf("look for other processes: %w", err)
 	}
-	if held {
-		return &HeldError{Job: "job " + p.job.Name}
-	}
-	return nil
+	return held, nil
 }

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -166,6 +167,36 @@ func TestReopenCutShortGoesOn(t *testing.T) {
 		t.Error("a job with failed rows counts as done")
 	}
 	wantKeys(t, "left", work(t, p, 2, nil), "12")
+}
+
+// TestOpenOutlivesALostConnection cuts each statement with which a job is opened.
+func TestOpenOutlivesALostConnection(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, at string }{
+		{"job", "insert into bulksub.jobs"}, {"job", "select id, name, asked"}, {"job", "distinct owner"}, {"job", "lease_end > clock"},
+		{"job", "state = 'done' from bulksub.jobs where id"}, {"job", "commit\x00"}, {"", "insert into bulksub.jobs"}, {"", "where series"},
+	} {
+		for when, accident := range map[string]func(net.Conn, []byte) error{"before": cutBefore, "after": cutAfter} {
+			t.Run(test.name+" "+when+" "+test.at, func(t *testing.T) {
+				db := pgtest.New(t)
+				p := newPostgres(t, db, test.name)
+				work(t, p, 2, map[string]pipeline.Status{"12": pipeline.Failed})
+				must(t, p.Complete(t.Context()))
+				must(t, p.Close())
+				c, through := newCutter(t, db)
+				c.armAt(test.at, accident)
+				again := newPostgres(t, through, test.name)
+				if c.armed() || again.Job().Done {
+					t.Errorf("cut: %t; opened %+v", !c.armed(), again.Job())
+				}
+				want := []string{"12"}
+				if test.name == "" {
+					want = allRows
+				}
+				wantKeys(t, "left", work(t, again, 2, nil), want...)
+			})
+		}
+	}
 }
 
 func TestLedgerRefusesEmptyNames(t *testing.T) {

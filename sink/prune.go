@@ -128,7 +128,7 @@ func (p *Pruner) checkMark(ctx context.Context) error {
 // [*PruneBrakeError]. Rows that were pruned before, or hold another token by now,
 // are left alone.
 func (p *Pruner) Prune(ctx context.Context) error {
-	counts, err := countResults(ctx, p.Pool, p.Job.ID)
+	counts, err := countResults(ctx, p.Retry, p.Pool, p.Job.ID)
 	if err != nil {
 		return err
 	}
@@ -139,10 +139,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 	if p.Max < 1 && (ok == 0 || float64(gone)/float64(rows) > p.Max) {
 		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column}
 	}
-	found, _ := p.Pool.Query(ctx, `
-		select number from bulksub.segments
-		where job_id = $1 and (not done or (counts->>'not_found')::bigint > 0) order by number`, p.Job.ID)
-	segments, err := pgx.CollectRows(found, pgx.RowTo[int])
+	segments, err := p.segments(ctx)
 	if err != nil {
 		return fmt.Errorf("look for rows to prune: %w", err)
 	}
@@ -152,6 +149,18 @@ func (p *Pruner) Prune(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// segments lists those that may have rows to prune.
+func (p *Pruner) segments(ctx context.Context) (numbers []int, err error) {
+	err = p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		rows, _ := p.Pool.Query(ctx, `
+			select number from bulksub.segments
+			where job_id = $1 and (not done or (counts->>'not_found')::bigint > 0) order by number`, p.Job.ID)
+		numbers, err = pgx.CollectRows(rows, pgx.RowTo[int])
+		return err
+	})
+	return numbers, err
 }
 
 func (p *Pruner) pruneSegment(ctx context.Context, segment int) error {
@@ -207,9 +216,10 @@ func (p *Pruner) explain(err error) error {
 }
 
 // Pruned counts the job's rows that are pruned now.
-func Pruned(ctx context.Context, pool *pgxpool.Pool, job Job) (int64, error) {
-	var n int64
-	err := pool.QueryRow(ctx, `select count(*) from bulksub.pruned where job_id = $1 and restored_at is null`, job.ID).Scan(&n)
+func (p *Pruner) Pruned(ctx context.Context) (n int64, err error) {
+	err = p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		return p.Pool.QueryRow(ctx, `select count(*) from bulksub.pruned where job_id = $1 and restored_at is null`, p.Job.ID).Scan(&n)
+	})
 	if err != nil {
 		return 0, fmt.Errorf("count what is pruned: %w", err)
 	}

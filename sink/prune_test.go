@@ -85,7 +85,7 @@ func ids(t *testing.T, db postgres.Querier, condition string) []string {
 
 func wantPruned(t *testing.T, p *Pruner, want int64) {
 	t.Helper()
-	got, err := Pruned(t.Context(), p.Pool, p.Job)
+	got, err := p.Pruned(t.Context())
 	must(t, err)
 	if got != want {
 		t.Errorf("%d pruned, want %d", got, want)
@@ -330,6 +330,32 @@ func TestPruneWithUnknownOutcome(t *testing.T) {
 				t.Errorf("not everything came back: %d left", left)
 			}
 		})
+	}
+}
+
+// TestPruneOutlivesALostConnection cuts the questions that come before a change.
+func TestPruneOutlivesALostConnection(t *testing.T) {
+	t.Parallel()
+	db, p := prunable(t, PruneDelete, "3", "5")
+	before := look(t, db, "devices")
+	for _, test := range []struct {
+		at string
+		do func()
+	}{
+		{"sum(n)", func() { must(t, p.Prune(t.Context())) }},
+		{"select number from bulksub.segments", func() { must(t, p.Prune(t.Context())) }},
+		{"count(*) from bulksub.pruned", func() { wantPruned(t, p, 2) }},
+		{"distinct marked", func() { wantRestored(t, p, 2, 0) }},
+	} {
+		c, through := newCutter(t, db)
+		p.Pool = through
+		c.armAt(test.at, cutBefore)
+		if test.do(); c.armed() {
+			t.Errorf("nothing was cut at %q", test.at)
+		}
+	}
+	if look(t, db, "devices") != before {
+		t.Error("not everything came back")
 	}
 }
 

@@ -13,8 +13,12 @@ import (
 // were, marks are taken off. A row whose key is taken again, or that is gone or
 // holds another token, is left as it is; left counts those.
 func (p *Pruner) Unprune(ctx context.Context) (restored, left int64, err error) {
-	rows, _ := p.Pool.Query(ctx, `select distinct marked from bulksub.pruned where job_id = $1 and restored_at is null`, p.Job.ID)
-	marks, err := pgx.CollectRows(rows, pgx.RowTo[*string])
+	var marks []*string
+	err = p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		rows, _ := p.Pool.Query(ctx, `select distinct marked from bulksub.pruned where job_id = $1 and restored_at is null`, p.Job.ID)
+		marks, err = pgx.CollectRows(rows, pgx.RowTo[*string])
+		return err
+	})
 	if err != nil {
 		return 0, 0, fmt.Errorf("look for what is pruned: %w", err)
 	}

@@ -78,7 +78,7 @@ func (l *inDatabase) name() string                    { return l.Job().Name }
 func (l *inDatabase) finished() bool                  { return l.Job().Done }
 func (l *inDatabase) prune(ctx context.Context) error { return l.pruner.Prune(ctx) }
 func (l *inDatabase) pruned(ctx context.Context) (int64, error) {
-	return sink.Pruned(ctx, l.pruner.Pool, l.Job())
+	return l.pruner.Pruned(ctx)
 }
 
 // nothingToPrune is for results that are not of a table.

@@ -50,14 +50,14 @@ func prune(ctx context.Context, w io.Writer, p *sink.Pruner) error {
 	if err := p.Check(ctx); err != nil {
 		return err
 	}
-	before, err := sink.Pruned(ctx, p.Pool, p.Job)
+	before, err := p.Pruned(ctx)
 	if err != nil {
 		return err
 	}
 	if err := p.Prune(ctx); err != nil {
 		return err
 	}
-	after, err := sink.Pruned(ctx, p.Pool, p.Job)
+	after, err := p.Pruned(ctx)
 	if err != nil {
 		return err
 	}
