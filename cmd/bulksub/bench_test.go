@@ -31,8 +31,20 @@ const benchRows = 1_000_000
 // and the stand-in, each a process of its own on this machine, over loopback at
 // no added latency.
 func BenchmarkPostgresToPostgres(b *testing.B) {
+	benchTable(b, benchRows)
+}
+
+// BenchmarkPeakMemory is the same with few rows and with many: the peak is to be
+// the same (P6).
+func BenchmarkPeakMemory(b *testing.B) {
+	for _, rows := range []int{100_000, 1_000_000, 10_000_000} {
+		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) { benchTable(b, rows) })
+	}
+}
+
+func benchTable(b *testing.B, rows int) {
 	url, program := pgtest.URL(b), buildProgram(b)
-	fillBenchTable(b, url)
+	fillBenchTable(b, url, rows)
 	endpoint, credentials := startEmulator(b, program)
 	for i := 0; b.Loop(); i++ {
 		cmd := exec.Command(program, "subscribe", "--topic", fmt.Sprintf("bench-%d", i), "--table", "bench", "--rate", "0", "--quiet", "--json",
@@ -42,12 +54,12 @@ func BenchmarkPostgresToPostgres(b *testing.B) {
 			b.Fatalf("%v: %s", err, out)
 		}
 		var s summary
-		if err := json.Unmarshal(out, &s); err != nil || s.OK != benchRows {
+		if err := json.Unmarshal(out, &s); err != nil || s.OK != int64(rows) {
 			b.Fatalf("%v: %s", err, out)
 		}
 		b.ReportMetric(float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024, "peak-MiB")
 	}
-	b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
 
 // BenchmarkFloor moves the same bytes with nothing done to them: COPY out of the
@@ -55,7 +67,7 @@ func BenchmarkPostgresToPostgres(b *testing.B) {
 // one after the other.
 func BenchmarkFloor(b *testing.B) {
 	url := pgtest.URL(b)
-	fillBenchTable(b, url)
+	fillBenchTable(b, url, benchRows)
 	results := benchResults()
 	steps := []func() error{
 		func() error { return copyOut(url) },
@@ -114,13 +126,13 @@ func withConn(url string, do func(context.Context, *pgx.Conn) error) error {
 	return do(ctx, conn)
 }
 
-func fillBenchTable(b *testing.B, url string) {
+func fillBenchTable(b *testing.B, url string, rows int) {
 	b.Helper()
 	err := withConn(url, func(ctx context.Context, conn *pgx.Conn) error {
 		if _, err := conn.Exec(ctx, "create table bench (id bigint primary key, token text not null)"); err != nil {
 			return err
 		}
-		_, err := conn.CopyFrom(ctx, pgx.Identifier{"bench"}, []string{"id", "token"}, pgx.CopyFromSlice(benchRows, func(i int) ([]any, error) {
+		_, err := conn.CopyFrom(ctx, pgx.Identifier{"bench"}, []string{"id", "token"}, pgx.CopyFromSlice(rows, func(i int) ([]any, error) {
 			return []any{int64(i + 1), iidtest.Token(1, i)}, nil
 		}))
 		if err == nil {

@@ -132,6 +132,7 @@ func (j *job) carry(ctx context.Context, s *signals, log *slog.Logger, stderr io
 	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, log, stderr)
 	defer progress.stop()
 	f := j.options.service
+	aimAtMemory(f.concurrency)
 	return pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls, Budget: budget}, pipeline.Options{
 		Concurrency: f.concurrency,
 		BatchSize:   f.batchSize,
