@@ -7,20 +7,29 @@ type item struct {
 	Row
 	claim     *claim
 	step      int    // the index of the action to do next
-	subject   string // the token that the next action is for
+	subject   string // what the next action is for
+	given     string // the registration token that an action gave
 	attempts  int    // replies that judged the row
 	undecided int    // those of them that left the next action undecided
 }
 
-func (it *item) action() Action { return it.Actions[it.step] }
+// weight is what the row counts in the window: more than one if it is uncommonly
+// long, so that the window bounds bytes too.
+func (it *item) weight() int { return 1 + len(it.Token)/4096 + len(it.Subject)/4096 }
 
-// registration is the token that the service gave for the row's own, in this
-// outcome or an earlier one.
-func (it *item) registration(o *Outcome) string {
-	if o.RegistrationToken == "" && it.subject != it.Token {
-		return it.subject
+func (it *item) action() Action {
+	if it.step == len(it.Actions) {
+		return Action{} // of a row that is not worth a call
 	}
-	return o.RegistrationToken
+	return it.Actions[it.step]
+}
+
+// done are the actions that the service has carried out when the next one ends so.
+func (it *item) done(s Status) []Action {
+	if s == OK {
+		return it.Actions[:it.step+1]
+	}
+	return it.Actions[:it.step]
 }
 
 // batch is what one call carries. Rows with the same token share a place in it.

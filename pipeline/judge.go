@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -102,10 +103,9 @@ func (r *run) divide(b *batch, err error) {
 		r.batcher.first(halves[0], halves[1])
 		return
 	}
-	detail := reason(err.Error())
 	for _, p := range b.places {
 		p.item.attempts += b.failures
-		r.conclude(p.item, &Outcome{Status: Failed, Code: codeOf(err), Detail: detail})
+		r.conclude(p.item, &Outcome{Status: Failed, Code: codeOf(err)}, err.Error())
 	}
 }
 
@@ -142,7 +142,7 @@ func (r *run) spread(b *batch, outcomes []Outcome) {
 		case o.Status == OK && it.step+1 < len(it.Actions):
 			r.advance(it, o)
 		default:
-			r.conclude(it, o)
+			r.conclude(it, o, "")
 		}
 	}
 	if len(again) > 0 {
@@ -154,15 +154,15 @@ func (r *run) spread(b *batch, outcomes []Outcome) {
 // advance sends a row on to its next action.
 func (r *run) advance(it *item, o *Outcome) {
 	if o.RegistrationToken != "" {
-		it.subject = o.RegistrationToken
+		it.subject, it.given = o.RegistrationToken, o.RegistrationToken
 	}
 	it.step++
 	it.undecided = 0
 	r.batcher.add(it)
 }
 
-// conclude makes the row's result.
-func (r *run) conclude(it *item, o *Outcome) {
+// conclude makes the row's result. reason, if any, tells what the service did not.
+func (r *run) conclude(it *item, o *Outcome, reason string) {
 	if r.broken {
 		return
 	}
@@ -178,18 +178,33 @@ func (r *run) conclude(it *item, o *Outcome) {
 		Status:            o.Status,
 		Code:              o.Code,
 		Attempts:          it.attempts,
-		RegistrationToken: it.registration(o),
-		Detail:            o.Detail,
+		RegistrationToken: cmp.Or(o.RegistrationToken, it.given),
+		Detail:            cmp.Or(o.Detail, detail(it, o.Status, reason)),
+		Done:              it.done(o.Status),
 	})
+}
+
+// detail is a result's detail where the service gave none: why the row ended so, and
+// what was done before.
+func detail(it *item, s Status, reason string) string {
+	var d struct {
+		Reason string   `json:"reason,omitempty"`
+		Done   []string `json:"done,omitempty"`
+	}
+	d.Reason = reason
+	if s != OK {
+		for _, a := range it.done(s) {
+			d.Done = append(d.Done, a.String())
+		}
+	}
+	if d.Reason == "" && len(d.Done) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(d)
+	return string(text)
 }
 
 // flawed makes the result of a row that is not worth a call.
 func (r *run) flawed(it *item) {
-	r.conclude(it, &Outcome{Status: Malformed, Detail: reason(it.Flaw)})
-}
-
-// reason is a result's detail in words.
-func reason(text string) string {
-	detail, _ := json.Marshal(map[string]string{"reason": text})
-	return string(detail)
+	r.conclude(it, &Outcome{Status: Malformed}, it.Flaw)
 }

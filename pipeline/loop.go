@@ -98,9 +98,9 @@ func (r *run) take(c chunk, ok bool) {
 	}
 	c.claim.read = c.last
 	c.claim.open += len(c.items)
-	r.inHand += len(c.items)
 	r.opts.Meter.read.Add(int64(len(c.items)))
 	for _, it := range c.items {
+		r.inHand += it.weight()
 		if it.Flaw == "" {
 			r.batcher.add(it)
 		} else {
@@ -207,7 +207,7 @@ func (r *run) settle(a ack) {
 		return
 	}
 	for i, it := range a.record.items {
-		r.inHand--
+		r.inHand -= it.weight()
 		it.claim.open--
 		if it.claim.Lease.Lost() {
 			r.lose()
@@ -233,7 +233,7 @@ func (r *run) brakeIf() {
 
 // drop lets a row go without a result: somebody else has it now.
 func (r *run) drop(it *item) {
-	r.inHand--
+	r.inHand -= it.weight()
 	it.claim.open--
 }
 

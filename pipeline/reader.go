@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -56,7 +57,7 @@ func (r *run) read(ctx context.Context) error {
 }
 
 func (r *run) readSegment(ctx context.Context, c *claim) {
-	items := make([]*item, 0, r.chunkRows)
+	items, weight := make([]*item, 0, r.chunkRows), 0
 	for row, err := range r.job.Source.Rows(ctx, c.Segment) {
 		if err != nil {
 			r.bring(ctx, chunk{claim: c, items: items, err: err})
@@ -68,12 +69,13 @@ func (r *run) readSegment(ctx context.Context, c *claim) {
 		if row.Flaw == "" {
 			row.Flaw = TokenFlaw(row.Token)
 		}
-		items = append(items, &item{Row: row, claim: c, subject: row.Token})
-		if len(items) == r.chunkRows {
+		it := &item{Row: row, claim: c, subject: cmp.Or(row.Subject, row.Token)}
+		items, weight = append(items, it), weight+it.weight()
+		if weight >= r.chunkRows {
 			if !r.bring(ctx, chunk{claim: c, items: items}) || c.Lease.Lost() {
 				return
 			}
-			items = make([]*item, 0, r.chunkRows)
+			items, weight = make([]*item, 0, r.chunkRows), 0
 		}
 	}
 	r.bring(ctx, chunk{claim: c, items: items, last: true})

@@ -35,6 +35,9 @@ type Result struct {
 	// RegistrationToken is the token that the service gave for this row's own.
 	RegistrationToken string
 	Detail            string // JSON, or empty
+	// Done are the actions that the service has carried out, in their order. It is
+	// shared with other rows; do not write to it.
+	Done []Action
 }
 
 // Counts holds a number of rows for each status.

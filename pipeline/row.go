@@ -13,10 +13,16 @@ const MaxTokenBytes = 4096
 // Op names what is done to a token.
 type Op string
 
-// The operations on a topic.
+// The operations. An import and a web import or refresh give a registration token,
+// which takes the row's further actions.
 const (
 	Subscribe   Op = "subscribe"
 	Unsubscribe Op = "unsubscribe"
+	Import      Op = "import"
+	Info        Op = "info"
+	WebImport   Op = "web import"
+	WebRefresh  Op = "web refresh"
+	WebDelete   Op = "web delete"
 )
 
 // Action is one thing to do with a token. Two rows whose first actions are equal
@@ -24,6 +30,17 @@ const (
 type Action struct {
 	Op    Op
 	Topic string
+	// Application and Sandbox say which app an APNs token to [Import] is of.
+	Application string
+	Sandbox     bool
+}
+
+// String is the action in words.
+func (a Action) String() string {
+	if a.Topic == "" {
+		return string(a.Op)
+	}
+	return string(a.Op) + " " + a.Topic
 }
 
 // Row is one row of the input.
@@ -32,6 +49,9 @@ type Row struct {
 	// number of the line. No two rows of a source share one.
 	Key   string
 	Token string
+	// Subject is what the first action is for, if that is not the token: a push
+	// subscription, as JSON.
+	Subject string
 	// Actions are done one after the other; each needs the one before to be ok.
 	// The slice may be shared between rows and is never written to.
 	Actions []Action

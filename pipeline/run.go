@@ -115,7 +115,7 @@ type run struct {
 	doubtful bool   // the rows that are being concluded are such
 	reading  bool   // the reader may bring more
 	idle     bool   // the reader waits for others
-	inHand   int    // rows between reading and recording
+	inHand   int    // the weight of the rows between reading and recording
 	inFlight int    // batches in the workers' hands
 	writing  bool   // the recorder is at work
 	broken   bool   // the recorder has given up
