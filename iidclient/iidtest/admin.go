@@ -18,6 +18,7 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("GET "+adminRoot+"topics", s.showTopics)
 	mux.HandleFunc("GET "+adminRoot+"topics/{topic...}", s.showTopic)
 	mux.HandleFunc("GET "+adminRoot+"tokens/{token}", s.showToken)
+	mux.HandleFunc("GET "+adminRoot+"imports", s.showImports)
 	mux.HandleFunc("GET "+adminRoot+"calls", s.showCalls)
 	mux.HandleFunc("GET "+adminRoot+"stats", s.showStats)
 	mux.HandleFunc("PUT "+adminRoot+"faults", s.putFaults)
@@ -43,6 +44,10 @@ func (s *Server) showToken(w http.ResponseWriter, r *http.Request) {
 	token := r.PathValue("token")
 	topics := emptyIfNil(s.Subscriptions(token))
 	jsonValue(http.StatusOK, map[string]any{"token": token, "topics": topics}).Send(w)
+}
+
+func (s *Server) showImports(w http.ResponseWriter, _ *http.Request) {
+	jsonValue(http.StatusOK, map[string]any{"imports": emptyIfNil(s.Imports())}).Send(w)
 }
 
 func (s *Server) showCalls(w http.ResponseWriter, r *http.Request) {

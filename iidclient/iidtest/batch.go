@@ -6,14 +6,19 @@ import (
 	"strings"
 )
 
+const (
+	textNoJSONType = "Content-Type must be application/json."
+	textNoJSON     = "Request body is not valid JSON."
+)
+
 // readBatch understands batchAdd and batchRemove.
 func readBatch(q *request, _ pathVars) *Answer {
 	if !isJSON(q.http.Header.Get("Content-Type")) {
-		return badRequest("Content-Type must be application/json.")
+		return badRequest(textNoJSONType)
 	}
 	batch, err := parseBatch(q.body.Bytes(), q.tokens)
 	if err == errNotJSON {
-		return badRequest("Request body is not valid JSON.")
+		return badRequest(textNoJSON)
 	}
 	name, isTopic := strings.CutPrefix(batch.to, topicPrefix)
 	q.topic, q.tokens = name, batch.tokens
@@ -42,6 +47,17 @@ func serveBatch(op operation) func(*Server, *request) Answer {
 // returns one code per token, or the refusal of the whole call.
 func (s *Server) apply(op operation, q *request) ([]string, *Answer) {
 	list := s.state.identify(q.tokens)
+	fates, refusal := s.admit(list)
+	if refusal != nil {
+		return nil, refusal
+	}
+	c := change{op: op, topic: q.topic, day: dayOf(q.arrived)}
+	return s.state.apply(c, list, fates), nil
+}
+
+// admit is what all endpoints share: it returns the fate of each device after
+// the quota, or the refusal of the whole call.
+func (s *Server) admit(list []*device) ([]Fate, *Answer) {
 	fates, poisoned := s.judge(list)
 	if poisoned {
 		return nil, badRequest(CodeInvalidArgument)
@@ -53,8 +69,7 @@ func (s *Server) apply(op operation, q *request) ([]string, *Answer) {
 	for i := granted; i < len(fates); i++ {
 		fates[i] = Fate{Code: CodeResourceExhausted}
 	}
-	c := change{op: op, topic: q.topic, day: dayOf(q.arrived)}
-	return s.state.apply(c, list, fates), nil
+	return fates, nil
 }
 
 func (s *Server) judge(list []*device) (fates []Fate, poisoned bool) {

@@ -6,6 +6,8 @@ import "time"
 const (
 	// MaxBatch is how many tokens one batchAdd or batchRemove may carry.
 	MaxBatch = 1000
+	// MaxImport is how many APNs tokens one batchImport may carry.
+	MaxImport = 100
 	// MaxTopics is how many topics one app instance may have.
 	MaxTopics = 2000
 	// MaxTokenBytes is the longest registration token that is looked at.
@@ -15,8 +17,12 @@ const (
 // Config says how a stand-in behaves. The zero value is a strict service
 // without quota or faults, in which every well-formed token is live.
 type Config struct {
-	// Fates says what the service knows of each token. Default: all are live.
+	// Fates says what the service knows of each token, APNs tokens included.
+	// Default: all are live.
 	Fates Fates
+	// Import says which apps there are to import tokens for, and in what order
+	// the results come. Default: every app, in any order but the request's.
+	Import Import
 	// Faults are the faults in force at the start; see Server.SetFaults.
 	Faults []Plan
 	// Quota limits token operations per second. Default: none.

@@ -40,6 +40,8 @@ type devices struct {
 	text   strings.Builder
 }
 
+func newDevices() devices { return devices{index: map[uint64]uint32{}} }
+
 // find returns nil for a token that never came.
 func (d *devices) find(token string) *device {
 	_, found := d.lookup([]byte(token))

@@ -25,6 +25,11 @@ that the test can ask it what the result must be. [Mix] deals fates in shares.
 Tokens that are empty, contain spaces or control characters or are longer than
 MaxTokenBytes are invalid whatever Fates says.
 
+APNs tokens ([APNsToken] makes some) have fates as well, by their lower case; those
+that are not an even number of hex digits are invalid. [Import] says which apps
+there are. What an import gives is [Minted], a live token unless Fates says
+otherwise of it too.
+
 # Calls that fail
 
 A [Fault] is one way for a call to go wrong, a [Plan] says when it does:
@@ -41,12 +46,13 @@ the two that a healthy service has as well.
 # What happened
 
 [Server.Calls] is the log of calls, [Server.PeakOps] the busiest window in it,
-[Server.Subscriptions] the topics of a token. Over HTTP, without authorization,
+[Server.Subscriptions] the topics of a token, [Server.Imports] what was imported. Over HTTP, without authorization,
 below /emulator/v1/:
 
 	GET  topics                    every topic with its count
 	GET  topics/TOPIC              count and tokens (?tokens=false: count only)
 	GET  tokens/TOKEN              topics with add dates
+	GET  imports                   APNs tokens with what they were given
 	GET  calls?last=N              the call log
 	GET  stats?window=1s           calls in the log, ops, faults struck, peak
 	PUT  faults                    plans in text form, one a line
@@ -56,15 +62,17 @@ below /emulator/v1/:
 # Where a call goes
 
 A call is read and routed (receive.go, the table in routes.go, batch.go,
-relation.go), a fault may take it (plan.go, fault*.go), it is admitted (auth.go),
-waits (latency.go), meets the fates and the quota (batch.go), and changes the
-state (state.go, devices.go). A new endpoint is a line in the table and a file.
+relation.go, import.go), a fault may take it (plan.go, fault*.go), it is admitted
+(auth.go), waits (latency.go), meets the fates and the quota (batch.go), and changes
+the state (state.go, devices.go, imports.go). A new endpoint is a line in the table and a file.
 
 # What it does not promise
 
 It follows the server reference (developers.google.com/instance-id/reference/server)
 and what was observed of the service; where nobody knows (a batch that is empty or too
-large, a token twice in one batch, the unit of the quota), it does the strict thing. It does not know batchImport, info, web
-push or the successor API yet, compresses nothing, and speaks no TLS.
+large, a token twice in one batch, the unit of the quota), it does the strict thing.
+An APNs token that is imported again is given the same registration token, which
+nobody knows of the real service either. It does not know info, web push or the
+successor API yet, compresses nothing, and speaks no TLS.
 */
 package iidtest

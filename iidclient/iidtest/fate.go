@@ -10,6 +10,9 @@ const (
 	CodeDeadlineExceeded  = "DEADLINE_EXCEEDED"
 	CodeResourceExhausted = "RESOURCE_EXHAUSTED"
 	CodeTooManyTopics     = "TOO_MANY_TOPICS"
+	// CodeInternalServerError is how batchImport spells INTERNAL in the
+	// reference; both spellings were seen.
+	CodeInternalServerError = "Internal Server Error"
 )
 
 // Fate is what becomes of one token, whatever call it comes in. The zero
@@ -19,17 +22,18 @@ type Fate struct {
 	// of TOO_MANY_TOPICS is met by adds only.
 	Code string
 	// Tries, when not zero, is how many tries get Code; the later ones are
-	// accepted. Tries are counted per token over all topics and both
-	// operations; each position of a batch is a try.
+	// accepted. Tries are counted per token over all topics and endpoints;
+	// each position of a batch is a try.
 	Tries int
 	// Poison refuses with 400 every call that contains the token, naming no
 	// culprit; nothing of that call is applied.
 	Poison bool
 }
 
-// Fates gives each token its fate. It must be a pure function, safe for
-// concurrent use; being one, it is also the oracle that a test compares
-// results with.
+// Fates gives each token its fate: a registration token under its own name,
+// those that batchImport has minted included, and an APNs token in lower case.
+// It must be a pure function, safe for concurrent use; being one, it is also the
+// oracle that a test compares results with.
 type Fates func(token string) Fate
 
 // Fates without a parameter.
@@ -40,6 +44,9 @@ var (
 	OtherProject = Fate{Code: CodePermissionDenied}
 	Overloaded   = Fate{Code: CodeTooManyTopics}
 	Poison       = Fate{Poison: true}
+	// Unminted is an APNs token that is imported with the status OK and gets no
+	// registration token.
+	Unminted = Fate{Code: statusOK}
 )
 
 // Transient is a token that meets INTERNAL n times and is live afterwards.

@@ -20,6 +20,7 @@ type request struct {
 	route   route
 	body    bytes.Buffer
 	topic   string
+	app     App
 	tokens  [][]byte
 	refusal *Answer
 }

@@ -31,14 +31,24 @@ func unmarshalBatch(body []byte, room [][]byte) (batchRequest, error) {
 		To     string   `json:"to"`
 		Tokens []string `json:"registration_tokens"`
 	}
-	err := json.Unmarshal(body, &fields)
+	err := unmarshal(body, &fields)
+	return batchRequest{to: fields.To, tokens: appendTokens(room, fields.Tokens)}, err
+}
+
+// unmarshal is json.Unmarshal, with errNotJSON for what is no JSON at all.
+func unmarshal(body []byte, into any) error {
+	err := json.Unmarshal(body, into)
 	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
-		return batchRequest{}, errNotJSON
+		return errNotJSON
 	}
-	for _, token := range fields.Tokens {
+	return err
+}
+
+func appendTokens(room [][]byte, tokens []string) [][]byte {
+	for _, token := range tokens {
 		room = append(room, []byte(token))
 	}
-	return batchRequest{to: fields.To, tokens: room}, err
+	return room
 }
 
 // scanBatch reads {"to":"...","registration_tokens":["...",...]} with or

@@ -24,12 +24,12 @@ type route struct {
 // pathVars is what a path names.
 type pathVars struct{ token, topic string }
 
-// routes is the wire table. The endpoints that are still to come (info,
-// batchImport, web push, the successor API) get their line here, and a file
-// each.
+// routes is the wire table. The endpoints that are still to come (info, web push,
+// the successor API) get their line here, and a file each.
 var routes = []route{
 	{"batchAdd", "POST", "/iid/v1:batchAdd", (*Server).admitsIID, readBatch, serveBatch(add)},
 	{"batchRemove", "POST", "/iid/v1:batchRemove", (*Server).admitsIID, readBatch, serveBatch(remove)},
+	{"batchImport", "POST", "/iid/v1:batchImport", (*Server).admitsIID, readImport, (*Server).serveImport},
 	{"relation", "POST", "/iid/v1/{token}/rel/topics/{topic}", (*Server).admitsIID, readRelation, (*Server).serveRelation},
 	{"token", "POST", "/token", nil, readGrant, (*Server).serveGrant},
 }

@@ -36,7 +36,7 @@ func New(config Config) *Server {
 	return s
 }
 
-// Reset forgets subscriptions, tries and calls, counts faults from zero and
+// Reset forgets subscriptions, imports, tries and calls, counts faults from zero and
 // fills the quota. Plans, credentials and access tokens stay.
 func (s *Server) Reset() {
 	s.state.reset()

@@ -12,6 +12,7 @@ type operation int
 const (
 	add operation = iota
 	remove
+	leave // touches no subscription
 )
 
 // change is one operation on one topic, on a day.
@@ -22,14 +23,16 @@ type change struct {
 }
 
 // state is what the service knows, apart from how it is asked: which tokens
-// there are, who is subscribed to what since when, and how often each was
-// tried. A batch is applied under one lock, so that readers see all of it or
+// there are and where they came from, who is subscribed to what since when, and
+// how often each was tried. A batch is applied under one lock, so that readers see all of it or
 // nothing.
 type state struct {
 	mu      sync.Mutex
 	cap     int
 	devices devices
 	topics  topics
+	origins devices // what was to be imported
+	imports map[string]Imported
 }
 
 func newState(topicCap int) *state {
@@ -41,7 +44,8 @@ func newState(topicCap int) *state {
 func (s *state) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.devices = devices{index: map[uint64]uint32{}}
+	s.devices, s.origins = newDevices(), newDevices()
+	s.imports = map[string]Imported{}
 	s.topics = topics{numbers: map[string]uint32{}}
 }
 
@@ -99,7 +103,7 @@ func (s *state) add(sub subscription, d *device) string {
 // verdict is the code that the fate has for this try, which it counts.
 func (f Fate) verdict(op operation, d *device) string {
 	switch {
-	case f.Code == CodeTooManyTopics && op == remove:
+	case f.Code == CodeTooManyTopics && op != add:
 		return ""
 	case f.Tries == 0 || f.Code == "":
 		return f.Code
