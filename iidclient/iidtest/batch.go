@@ -72,6 +72,16 @@ func (s *Server) admit(list []*device) ([]Fate, *Answer) {
 	return fates, nil
 }
 
+// try is admit for an endpoint that asks about one token and touches no
+// subscription; it returns the code of that token.
+func (s *Server) try(list []*device) (string, *Answer) {
+	fates, refusal := s.admit(list)
+	if refusal != nil {
+		return "", refusal
+	}
+	return s.state.try(list[0], fates[0]), nil
+}
+
 func (s *Server) judge(list []*device) (fates []Fate, poisoned bool) {
 	fates = make([]Fate, len(list))
 	for i, d := range list {

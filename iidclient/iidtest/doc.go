@@ -62,7 +62,7 @@ below /emulator/v1/:
 # Where a call goes
 
 A call is read and routed (receive.go, the table in routes.go, batch.go,
-relation.go, import.go), a fault may take it (plan.go, fault*.go), it is admitted
+relation.go, import.go, info.go), a fault may take it (plan.go, fault*.go), it is admitted
 (auth.go), waits (latency.go), meets the fates and the quota (batch.go), and changes
 the state (state.go, devices.go, imports.go). A new endpoint is a line in the table and a file.
 
@@ -72,7 +72,8 @@ It follows the server reference (developers.google.com/instance-id/reference/ser
 and what was observed of the service; where nobody knows (a batch that is empty or too
 large, a token twice in one batch, the unit of the quota), it does the strict thing.
 An APNs token that is imported again is given the same registration token, which
-nobody knows of the real service either. It does not know info, web push or the
-successor API yet, compresses nothing, and speaks no TLS.
+nobody knows of the real service either. What info says of a device is made up, but for its
+application, its platform and its topics. It does not know web push or the successor
+API yet, compresses nothing, and speaks no TLS.
 */
 package iidtest

@@ -24,36 +24,45 @@ type route struct {
 // pathVars is what a path names.
 type pathVars struct{ token, topic string }
 
-// routes is the wire table. The endpoints that are still to come (info, web push,
-// the successor API) get their line here, and a file each.
+// routes is the wire table. The endpoints that are still to come (web push, the
+// successor API) get their line here, and a file each. The second form of info is
+// in no document, but clients use it (kreait/firebase-php).
 var routes = []route{
 	{"batchAdd", "POST", "/iid/v1:batchAdd", (*Server).admitsIID, readBatch, serveBatch(add)},
 	{"batchRemove", "POST", "/iid/v1:batchRemove", (*Server).admitsIID, readBatch, serveBatch(remove)},
 	{"batchImport", "POST", "/iid/v1:batchImport", (*Server).admitsIID, readImport, (*Server).serveImport},
 	{"relation", "POST", "/iid/v1/{token}/rel/topics/{topic}", (*Server).admitsIID, readRelation, (*Server).serveRelation},
+	{"info", "GET", "/iid/info/{token}", (*Server).admitsIID, readInfo, (*Server).serveInfo},
+	{"info", "GET", "/iid/{token}", (*Server).admitsIID, readInfo, (*Server).serveInfo},
 	{"token", "POST", "/token", nil, readGrant, (*Server).serveGrant},
 }
 
 // findRoute returns the endpoint of r, or the refusal of a wrong path (404)
-// or method (405).
+// or method (405). A path that is written out in the table is never read as one
+// that names a token.
 func findRoute(r *http.Request) (route, pathVars, *Answer) {
 	refusal := htmlError(http.StatusNotFound)
 	path := r.URL.EscapedPath()
-	for _, route := range routes {
-		vars, ok := matchPath(route.path, path)
-		if ok && route.method == r.Method {
-			return route, vars, nil
+	for _, candidate := range routes {
+		vars, ok := matchPath(candidate.path, path)
+		if ok && candidate.method == r.Method {
+			return candidate, vars, nil
 		}
 		if ok {
 			refusal = htmlError(http.StatusMethodNotAllowed)
+		}
+		if ok && !candidate.hasVars() {
+			break
 		}
 	}
 	return route{}, pathVars{}, &refusal
 }
 
+func (r route) hasVars() bool { return strings.Contains(r.path, "{") }
+
 func matchPath(pattern, path string) (vars pathVars, ok bool) {
-	if !strings.Contains(pattern, "{") {
-		return vars, pattern == path
+	if pattern == path {
+		return vars, true
 	}
 	want, have := strings.Split(pattern, "/"), strings.Split(path, "/")
 	if len(want) != len(have) {

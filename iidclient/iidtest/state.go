@@ -100,6 +100,12 @@ func (s *state) add(sub subscription, d *device) string {
 	return ""
 }
 
+func (s *state) try(d *device, fate Fate) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fate.verdict(leave, d)
+}
+
 // verdict is the code that the fate has for this try, which it counts.
 func (f Fate) verdict(op operation, d *device) string {
 	switch {
