@@ -19,6 +19,7 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("GET "+adminRoot+"topics/{topic...}", s.showTopic)
 	mux.HandleFunc("GET "+adminRoot+"tokens/{token}", s.showToken)
 	mux.HandleFunc("GET "+adminRoot+"imports", s.showImports)
+	mux.HandleFunc("GET "+adminRoot+"web", s.showWeb)
 	mux.HandleFunc("GET "+adminRoot+"calls", s.showCalls)
 	mux.HandleFunc("GET "+adminRoot+"stats", s.showStats)
 	mux.HandleFunc("PUT "+adminRoot+"faults", s.putFaults)
@@ -48,6 +49,10 @@ func (s *Server) showToken(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) showImports(w http.ResponseWriter, _ *http.Request) {
 	jsonValue(http.StatusOK, map[string]any{"imports": emptyIfNil(s.Imports())}).Send(w)
+}
+
+func (s *Server) showWeb(w http.ResponseWriter, _ *http.Request) {
+	jsonValue(http.StatusOK, map[string]any{"web": s.Pushes()}).Send(w)
 }
 
 func (s *Server) showCalls(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,7 @@
 package iidtest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -61,6 +62,31 @@ func jsonValue(status int, v any) Answer {
 // jsonError is an error as the Instance ID endpoints write it: a string.
 func jsonError(status int, text string) Answer {
 	return jsonValue(status, map[string]string{"error": text})
+}
+
+// objectError is an error as the web part and newer Google APIs write it: an
+// object.
+func objectError(status int, text string) Answer {
+	return jsonValue(status, map[string]any{"error": map[string]any{
+		"code":    status,
+		"message": text,
+		"status":  statusWord(status),
+	}})
+}
+
+// statusWord is a word for every status.
+func statusWord(status int) string {
+	return cmp.Or(statusWords[status], http.StatusText(status))
+}
+
+// statusOf is the status of a word, 400 for those that have none.
+func statusOf(code string) int {
+	for status, word := range statusWords {
+		if word == code {
+			return status
+		}
+	}
+	return http.StatusBadRequest
 }
 
 // htmlError is an error page as Google's front end writes it.

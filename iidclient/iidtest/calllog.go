@@ -15,8 +15,9 @@ type Call struct {
 	Number int `json:"number"`
 	// Time is when the call arrived.
 	Time time.Time `json:"time"`
-	// Endpoint is "batchAdd", "batchRemove", "batchImport", "relation", "info"
-	// or "token"; empty for a path or method that there is not.
+	// Endpoint is "batchAdd", "batchRemove", "batchImport", "relation", "info",
+	// "webImport", "webRefresh", "webDelete" or "token"; empty for a path or
+	// method that there is not.
 	Endpoint string `json:"endpoint"`
 	Topic    string `json:"topic,omitempty"`
 	// Tokens is how many tokens were sent, whatever became of them.

@@ -23,6 +23,9 @@ type Config struct {
 	// Import says which apps there are to import tokens for, and in what order
 	// the results come. Default: every app, in any order but the request's.
 	Import Import
+	// Web says how push subscriptions are answered. Default: a refresh keeps the
+	// token.
+	Web Web
 	// Faults are the faults in force at the start; see Server.SetFaults.
 	Faults []Plan
 	// Quota limits token operations per second. Default: none.

@@ -28,7 +28,9 @@ MaxTokenBytes are invalid whatever Fates says.
 APNs tokens ([APNsToken] makes some) have fates as well, by their lower case; those
 that are not an even number of hex digits are invalid. [Import] says which apps
 there are. What an import gives is [Minted], a live token unless Fates says
-otherwise of it too.
+otherwise of it too. A push subscription ([Push] makes some) has the fate of its
+endpoint when it is imported, and later that of its token, which is [WebToken] or,
+after a refresh for which [Web] wants a new one, [Renewed].
 
 # Calls that fail
 
@@ -46,13 +48,15 @@ the two that a healthy service has as well.
 # What happened
 
 [Server.Calls] is the log of calls, [Server.PeakOps] the busiest window in it,
-[Server.Subscriptions] the topics of a token, [Server.Imports] what was imported. Over HTTP, without authorization,
+[Server.Subscriptions] the topics of a token, [Server.Imports] and [Server.Pushes]
+what was imported. Over HTTP, without authorization,
 below /emulator/v1/:
 
 	GET  topics                    every topic with its count
 	GET  topics/TOPIC              count and tokens (?tokens=false: count only)
 	GET  tokens/TOKEN              topics with add dates
 	GET  imports                   APNs tokens with what they were given
+	GET  web                       push subscriptions by token
 	GET  calls?last=N              the call log
 	GET  stats?window=1s           calls in the log, ops, faults struck, peak
 	PUT  faults                    plans in text form, one a line
@@ -62,9 +66,10 @@ below /emulator/v1/:
 # Where a call goes
 
 A call is read and routed (receive.go, the table in routes.go, batch.go,
-relation.go, import.go, info.go), a fault may take it (plan.go, fault*.go), it is admitted
-(auth.go), waits (latency.go), meets the fates and the quota (batch.go), and changes
-the state (state.go, devices.go, imports.go). A new endpoint is a line in the table and a file.
+relation.go, import.go, info.go, web.go, push.go), a fault may take it (plan.go,
+fault*.go), it is admitted (auth.go), waits (latency.go), meets the fates and the
+quota (batch.go), and changes the state (state.go, devices.go, imports.go,
+webtokens.go). A new endpoint is a line in the table and a file.
 
 # What it does not promise
 
@@ -73,7 +78,8 @@ and what was observed of the service; where nobody knows (a batch that is empty 
 large, a token twice in one batch, the unit of the quota), it does the strict thing.
 An APNs token that is imported again is given the same registration token, which
 nobody knows of the real service either. What info says of a device is made up, but for its
-application, its platform and its topics. It does not know web push or the successor
-API yet, compresses nothing, and speaks no TLS.
+application, its platform and its topics. A token that a refresh has replaced leads on
+to the new one when it is refreshed again, and keeps its topics. It does not know
+the successor API yet, compresses nothing, and speaks no TLS.
 */
 package iidtest

@@ -30,10 +30,11 @@ type Fate struct {
 	Poison bool
 }
 
-// Fates gives each token its fate: a registration token under its own name,
-// those that batchImport has minted included, and an APNs token in lower case.
-// It must be a pure function, safe for concurrent use; being one, it is also the
-// oracle that a test compares results with.
+// Fates gives each token its fate: a registration token as it is, those that an
+// import has made included; an APNs token in lower case; a push subscription,
+// which has no token before its import, by its endpoint. It must be a pure
+// function, safe for concurrent use; being one, it is also the oracle that a test
+// compares results with.
 type Fates func(token string) Fate
 
 // Fates without a parameter.

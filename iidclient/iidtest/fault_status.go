@@ -62,21 +62,13 @@ func (f Refusal) retryAfter(now time.Time) string {
 }
 
 func (f Refusal) answer() Answer {
-	word := statusWords[f.Status]
-	if word == "" {
-		word = http.StatusText(f.Status)
-	}
 	switch f.Form {
 	case ObjectForm:
-		return jsonValue(f.Status, map[string]any{"error": map[string]any{
-			"code":    f.Status,
-			"message": fmt.Sprintf("The request met a fault of the stand-in: %s.", f.name()),
-			"status":  word,
-		}})
+		return objectError(f.Status, fmt.Sprintf("The request met a fault of the stand-in: %s.", f.name()))
 	case HTMLForm:
 		return htmlError(f.Status)
 	case EmptyForm:
 		return Answer{Status: f.Status, Header: http.Header{}}
 	}
-	return jsonError(f.Status, word)
+	return jsonError(f.Status, statusWord(f.Status))
 }

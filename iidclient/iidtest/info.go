@@ -10,6 +10,7 @@ import (
 const (
 	platformAndroid = "ANDROID"
 	platformIOS     = "IOS"
+	platformWeb     = "WEBPUSH" // in no edition, but seen for browsers
 )
 
 // senderID is the number of the project: whom a token's authorizedEntity names.
@@ -52,6 +53,10 @@ func (s *state) origin(token string) facts {
 		"platform":           platformAndroid,
 		"applicationVersion": "36",
 		"scope":              "*",
+	}
+	if push, known := s.web.pushes[token]; known {
+		f["application"], f["platform"], f["subtype"] = "webpush", platformWeb, "wp:"+push.Endpoint
+		return f
 	}
 	if imported, known := s.imports[token]; known {
 		f["application"], f["platform"] = imported.BundleID, platformIOS

@@ -21,6 +21,7 @@ type request struct {
 	body    bytes.Buffer
 	topic   string
 	app     App
+	push    PushSubscription
 	tokens  [][]byte
 	refusal *Answer
 }

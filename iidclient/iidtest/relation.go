@@ -36,10 +36,5 @@ func relationAnswer(code string) Answer {
 	case CodeNotFound:
 		return jsonError(http.StatusNotFound, "No information found about this instance id.")
 	}
-	for status, word := range statusWords {
-		if word == code {
-			return jsonError(status, code)
-		}
-	}
-	return jsonError(http.StatusBadRequest, code)
+	return jsonError(statusOf(code), code)
 }

@@ -7,13 +7,14 @@ import (
 )
 
 // route is an endpoint. In path, {token} and {topic} stand for one segment
-// each; a colon is a colon.
+// each, or for all of one but the verb that the table has behind them; a colon is a
+// colon.
 type route struct {
 	name   string
 	method string
 	path   string
-	// guard tells whether the caller may pass; nil lets everybody.
-	guard func(*Server, *http.Request) bool
+	// guard says how a caller is refused who may not pass; nil lets everybody.
+	guard func(*Server, *http.Request) *Answer
 	// read understands the body, or says how it is refused. It runs before
 	// guard, but its refusal is given after it.
 	read func(*request, pathVars) *Answer
@@ -24,16 +25,19 @@ type route struct {
 // pathVars is what a path names.
 type pathVars struct{ token, topic string }
 
-// routes is the wire table. The endpoints that are still to come (web push, the
-// successor API) get their line here, and a file each. The second form of info is
-// in no document, but clients use it (kreait/firebase-php).
+// routes is the wire table. The successor API, which is still to come, gets its
+// lines here, and a file. The second form of info is in no document, but clients
+// use it (kreait/firebase-php).
 var routes = []route{
-	{"batchAdd", "POST", "/iid/v1:batchAdd", (*Server).admitsIID, readBatch, serveBatch(add)},
-	{"batchRemove", "POST", "/iid/v1:batchRemove", (*Server).admitsIID, readBatch, serveBatch(remove)},
-	{"batchImport", "POST", "/iid/v1:batchImport", (*Server).admitsIID, readImport, (*Server).serveImport},
-	{"relation", "POST", "/iid/v1/{token}/rel/topics/{topic}", (*Server).admitsIID, readRelation, (*Server).serveRelation},
-	{"info", "GET", "/iid/info/{token}", (*Server).admitsIID, readInfo, (*Server).serveInfo},
-	{"info", "GET", "/iid/{token}", (*Server).admitsIID, readInfo, (*Server).serveInfo},
+	{"batchAdd", "POST", "/iid/v1:batchAdd", (*Server).guardIID, readBatch, serveBatch(add)},
+	{"batchRemove", "POST", "/iid/v1:batchRemove", (*Server).guardIID, readBatch, serveBatch(remove)},
+	{"batchImport", "POST", "/iid/v1:batchImport", (*Server).guardIID, readImport, (*Server).serveImport},
+	{"relation", "POST", "/iid/v1/{token}/rel/topics/{topic}", (*Server).guardIID, readRelation, (*Server).serveRelation},
+	{"info", "GET", "/iid/info/{token}", (*Server).guardIID, readInfo, (*Server).serveInfo},
+	{"info", "GET", "/iid/{token}", (*Server).guardIID, readInfo, (*Server).serveInfo},
+	{"webImport", "POST", "/v1/web/iid", (*Server).guardWeb, readPush, (*Server).serveWebImport},
+	{"webRefresh", "POST", "/v1/web/iid/{token}:refresh", (*Server).guardWeb, readPush, (*Server).serveWebRefresh},
+	{"webDelete", "DELETE", "/v1/web/iid/{token}", (*Server).guardWeb, readWebToken, (*Server).serveWebDelete},
 	{"token", "POST", "/token", nil, readGrant, (*Server).serveGrant},
 }
 
@@ -84,6 +88,9 @@ func (v *pathVars) match(want, have string) bool {
 	switch want {
 	case "{token}":
 		v.token = text
+	case "{token}" + refreshVerb:
+		v.token, _ = strings.CutSuffix(text, refreshVerb)
+		return v.token != "" && v.token != text
 	case "{topic}":
 		v.topic = text
 	default:

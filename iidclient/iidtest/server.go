@@ -36,8 +36,9 @@ func New(config Config) *Server {
 	return s
 }
 
-// Reset forgets subscriptions, imports, tries and calls, counts faults from zero and
-// fills the quota. Plans, credentials and access tokens stay.
+// Reset forgets subscriptions, imports, push subscriptions, tries and calls,
+// counts faults from zero and fills the quota. Plans, credentials and access
+// tokens stay.
 func (s *Server) Reset() {
 	s.state.reset()
 	s.calls.reset()
@@ -73,8 +74,10 @@ func (s *Server) settle(number, status int) {
 }
 
 func (s *Server) answer(q *request) Answer {
-	if q.route.guard != nil && !q.route.guard(s, q.http) {
-		return htmlError(http.StatusUnauthorized)
+	if q.route.guard != nil {
+		if refusal := q.route.guard(s, q.http); refusal != nil {
+			return *refusal
+		}
 	}
 	if q.refusal != nil {
 		return *q.refusal

@@ -31,8 +31,9 @@ type state struct {
 	cap     int
 	devices devices
 	topics  topics
-	origins devices // what was to be imported
+	origins devices // APNs tokens and push endpoints
 	imports map[string]Imported
+	web     webTokens
 }
 
 func newState(topicCap int) *state {
@@ -45,7 +46,7 @@ func (s *state) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.devices, s.origins = newDevices(), newDevices()
-	s.imports = map[string]Imported{}
+	s.imports, s.web = map[string]Imported{}, newWebTokens()
 	s.topics = topics{numbers: map[string]uint32{}}
 }
 

@@ -73,6 +73,14 @@ func Minted(application string, sandbox bool, apnsToken string) string {
 	return string(token[:])
 }
 
+// WebToken is the registration token that the import of a push subscription with
+// that endpoint gives; the same every time, as nobody knows better.
+func WebToken(endpoint string) string { return deviceToken(hash(2, endpoint)) }
+
+// Renewed is the token that a refresh gives instead of token, where Web.Renew
+// wants a new one.
+func Renewed(token string) string { return deviceToken(hash(3, token)) }
+
 // wellFormedAPNs reports whether token is one at all: an even number of hex
 // digits. Apple declares their length variable, and the reference's own example
 // has 54.
