@@ -3,6 +3,7 @@ package iidclient
 import (
 	"context"
 	"fmt"
+	"net/http"
 )
 
 // MaxBatch is the most tokens of one batchAdd or batchRemove call ("up to 1000
@@ -36,9 +37,13 @@ func (c *Client) batch(ctx context.Context, method, topic string, tokens []strin
 	if err := checkBatch(tokens); err != nil {
 		return nil, err
 	}
-	path := "/iid/v1:" + method
-	r := request{name: method, path: path, escaped: path, body: encodeBatch(name, tokens)}
-	err = c.post(ctx, r, func(body []byte) (err error) {
+	r := request{
+		name:   method,
+		method: http.MethodPost,
+		path:   pathOf("/iid/v1:" + method),
+		body:   encodeBatch(name, tokens),
+	}
+	err = c.call(ctx, r, func(body []byte) (err error) {
 		codes, err = decodeResults(body, len(tokens))
 		return err
 	})

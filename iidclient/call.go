@@ -18,18 +18,18 @@ const (
 	keepBuffer   = 256 << 10
 )
 
-// request is one POST. The escaped path goes on the wire, the plain one is what
-// net/url wants beside it.
+// request is one call.
 type request struct {
-	name    string // for errors, as a path may hold a token
-	path    string
-	escaped string
-	body    []byte // nil sends Content-Length: 0
+	name     string // for errors, as a path may hold a token
+	method   string
+	path     path
+	body     []byte       // nil sends none; of a POST, Content-Length: 0
+	verdicts map[int]Code // what a refusal says of the one token that the call is about; nil for a batch
 }
 
-// post makes one call and hands a complete body of a reply with status 200 to
+// call makes one call and hands a complete body of a reply with status 200 to
 // read. It does not follow redirects, since it uses the transport itself.
-func (c *Client) post(ctx context.Context, r request, read func(body []byte) error) error {
+func (c *Client) call(ctx context.Context, r request, read func(body []byte) error) error {
 	if err := c.exchange(ctx, r, read); err != nil {
 		return fmt.Errorf("%s at %s: %w", r.name, c.base.Host, err)
 	}
@@ -61,7 +61,7 @@ func (c *Client) exchange(ctx context.Context, r request, read func(body []byte)
 	case res.StatusCode != http.StatusOK:
 		e := newStatusError(res, buf.Bytes(), time.Now())
 		e.Refreshed = fresh
-		return e
+		return e.judge(r.verdicts)
 	case tooLarge:
 		return &ReplyError{Reason: fmt.Sprintf("more than %d bytes", maxReply)}
 	case isHTML(res.Header):
@@ -81,10 +81,10 @@ func (c *Client) httpRequest(ctx context.Context, r request, header http.Header)
 	u := &url.URL{
 		Scheme:  c.base.Scheme,
 		Host:    c.base.Host,
-		Path:    c.base.Path + r.path,
-		RawPath: c.base.EscapedPath() + r.escaped,
+		Path:    c.base.Path + r.path.plain,
+		RawPath: c.base.EscapedPath() + r.path.escaped,
 	}
-	req := &http.Request{Method: http.MethodPost, URL: u, Host: u.Host, Header: header}
+	req := &http.Request{Method: r.method, URL: u, Host: u.Host, Header: header}
 	if r.body != nil {
 		req.ContentLength = int64(len(r.body))
 		// HTTP/2 sends a call again that the server is known not to have

@@ -17,7 +17,7 @@
 //
 // A code is returned only from a complete, well-formed reply with exactly one
 // result for every token. Everything else is an error, without codes, and says
-// nothing about any token:
+// nothing about any token, but for the last:
 //
 //   - [*ArgumentError]: refused before the call; repeat nothing, fix the caller.
 //   - [*CredentialError]: no access token, so no call. Final tells whether to stop.
@@ -26,6 +26,8 @@
 //   - [*StatusError]: a status other than 200, with the service's word and its
 //     Retry-After. On a 401, Refreshed tells whether one more call is worth it.
 //   - [*ReplyError]: status 200 and a body that cannot be trusted.
+//   - [*TokenError]: a call about one token was refused, and the refusal judges the
+//     token.
 //
 // Find them with [errors.As]; no text needs to be compared.
 //
@@ -46,7 +48,7 @@
 // # Adding an endpoint
 //
 // One file, as relation.go: check the arguments, build a request, hand
-// Client.post a strict decoder. The facts come from the server reference
+// Client.call a strict decoder. The facts come from the server reference
 // of the service (developers.google.com/instance-id/reference/server).
 //
 // The service ends on 2027-09-29.

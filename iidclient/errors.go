@@ -26,8 +26,8 @@ const (
 	BodyText
 )
 
-// StatusError is a complete reply with a status other than 200. On a batch call
-// it is a verdict on the call, never on a token.
+// StatusError is a complete reply with a status other than 200. It is a verdict on
+// the call; only inside a [*TokenError] is it one on a token.
 type StatusError struct {
 	Status int
 	Body   BodyKind
@@ -57,6 +57,24 @@ func (e *StatusError) Error() string {
 	}
 	return text
 }
+
+// TokenError is a refused call about one token that judges the token: in JSON, with
+// status 404 (it is gone), 400 (it cannot be read) or 403 (it belongs to another
+// project). The reference uses 404 for a wrong path too, so that these statuses
+// with a web page or without a body are no verdict but a [*StatusError] alone. A
+// call about a batch never returns a TokenError.
+type TokenError struct {
+	// Code is CodeNotFound, CodeInvalidArgument, CodePermissionDenied or
+	// CodeTooManyTopics.
+	Code Code
+	// Answer is what the service said.
+	Answer *StatusError
+}
+
+func (e *TokenError) Error() string { return e.Answer.Error() }
+
+// Unwrap returns the Answer.
+func (e *TokenError) Unwrap() error { return e.Answer }
 
 // ReplyError is a reply with status 200 that is not complete and well-formed: a
 // short or long list, an unknown shape, trailing data, a web page, too many

@@ -1,6 +1,7 @@
 package iidclient
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,9 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/oauth2"
+
+	"github.com/bulksub/bulksub/iidclient/iidtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,6 +48,39 @@ func open(t testing.TB, endpoint string, cfg Config) *Client {
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// standIn starts the stand-in for the service, and a client that it admits.
+func standIn(t testing.TB, cfg iidtest.Config) (*iidtest.Running, *Client) {
+	t.Helper()
+	cfg.AnyBearer = true
+	service, err := iidtest.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := service.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return service, open(t, service.URL, Config{Credential: bearer()})
+}
+
+// bearer is a credential with an access token that does not end.
+func bearer() *OAuth {
+	return newOAuth(func(context.Context) (*oauth2.Token, error) {
+		return &oauth2.Token{AccessToken: "test"}, nil
+	}, true)
+}
+
+// fault is a plan by its text form.
+func fault(t testing.TB, text string) iidtest.Plan {
+	t.Helper()
+	plan, err := iidtest.ParseFault(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
 }
 
 // call subscribes n tokens to the topic news.

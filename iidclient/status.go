@@ -19,6 +19,26 @@ func newStatusError(res *http.Response, body []byte, now time.Time) *StatusError
 	return e
 }
 
+// tokenVerdicts is what a refusal of a call with a token in its path says of it.
+var tokenVerdicts = map[int]Code{
+	http.StatusBadRequest: CodeInvalidArgument,
+	http.StatusForbidden:  CodePermissionDenied,
+	http.StatusNotFound:   CodeNotFound,
+}
+
+// judge makes a TokenError of a refusal that says something of a token: only the
+// service itself, which writes JSON, can.
+func (e *StatusError) judge(verdicts map[int]Code) error {
+	code, judged := verdicts[e.Status]
+	if !judged || e.Body != BodyString && e.Body != BodyObject {
+		return e
+	}
+	if Code(e.Code) == CodeTooManyTopics {
+		code = CodeTooManyTopics
+	}
+	return &TokenError{Code: code, Answer: e}
+}
+
 func errorBody(h http.Header, body []byte) (BodyKind, string) {
 	body = bytes.TrimSpace(body)
 	switch {
