@@ -1,6 +1,6 @@
 package iidclient
 
-// Code is the service's own word on one token of a batch. The empty Code
+// Code is the service's own word on one token. The empty Code
 // means success. A word that is not among the constants is kept as it came:
 // it is neither success nor a reason to give a token up.
 type Code string
@@ -23,9 +23,16 @@ const (
 	CodeUnauthenticated   Code = "UNAUTHENTICATED"
 )
 
+// The codes that only batchImport has, beside the ones above.
+const (
+	CodeInternalServerError Code = "Internal Server Error"     // CodeInternal as the reference spells it there
+	CodeNoRegistrationToken Code = "OK, no registration token" // this package's word for a status of OK that comes without one, worth a retry
+)
+
 var knownCodes = [...]Code{
 	CodeNotFound, CodeInvalidArgument, CodeResourceExhausted, CodeInternal, CodeTooManyTopics,
 	CodeUnavailable, CodeDeadlineExceeded, CodeUnknown, CodePermissionDenied, CodeUnauthenticated,
+	CodeInternalServerError,
 }
 
 // internCode returns the constant for a known code, so that a reply of a

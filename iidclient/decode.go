@@ -18,28 +18,14 @@ import (
 // a result to its token.
 func decodeResults(body []byte, want int) ([]Code, error) {
 	s := scanner{text: body}
-	if !s.take('{') || !s.key(`"results"`) || !s.take('[') {
-		return nil, s.opening()
-	}
 	codes := make([]Code, 0, want)
-	for more := !s.take(']'); more; {
-		if len(codes) == want {
-			return nil, &ReplyError{Reason: fmt.Sprintf("more than %d results for %d tokens", want, want)}
-		}
+	err := s.results(want, func() error {
 		code, err := s.element()
-		if err != nil {
-			return nil, err
-		}
 		codes = append(codes, code)
-		if more = s.take(','); !more && !s.take(']') {
-			return nil, s.unexpected("a comma or the end of the results")
-		}
-	}
-	if !s.take('}') || !s.atEnd() {
-		return nil, s.unexpected("the end of the reply after the results")
-	}
-	if len(codes) != want {
-		return nil, &ReplyError{Reason: fmt.Sprintf("%d results for %d tokens", len(codes), want)}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return codes, nil
 }
@@ -96,6 +82,33 @@ func (s *scanner) atEnd() bool {
 	return s.at == len(s.text)
 }
 
+// results takes {"results":[…]} and the end of the reply, with exactly want
+// elements, each of which is taken by element.
+func (s *scanner) results(want int, element func() error) error {
+	if !s.take('{') || !s.key(`"results"`) || !s.take('[') {
+		return s.opening()
+	}
+	count := 0
+	for more := !s.take(']'); more; count++ {
+		if count == want {
+			return &ReplyError{Reason: fmt.Sprintf("more than %d results for %d tokens", want, want)}
+		}
+		if err := element(); err != nil {
+			return err
+		}
+		if more = s.take(','); !more && !s.take(']') {
+			return s.unexpected("a comma or the end of the results")
+		}
+	}
+	if !s.take('}') || !s.atEnd() {
+		return s.unexpected("the end of the reply after the results")
+	}
+	if count != want {
+		return &ReplyError{Reason: fmt.Sprintf("%d results for %d tokens", count, want)}
+	}
+	return nil
+}
+
 // element takes {} or {"error":"CODE"}.
 func (s *scanner) element() (Code, error) {
 	if !s.take('{') {
@@ -120,29 +133,40 @@ func (s *scanner) element() (Code, error) {
 // code takes a string that can be a code. The empty string is refused: it would
 // read as success.
 func (s *scanner) code() (Code, error) {
+	word, err := s.word()
+	switch {
+	case err != nil:
+		return "", err
+	case len(word) == 0:
+		return "", s.unexpected("a code that is not empty")
+	}
+	return internCode(word), nil
+}
+
+// word takes a string of printable characters. It is good until the reply's buffer
+// serves another.
+func (s *scanner) word() ([]byte, error) {
 	if !s.take('"') {
-		return "", s.unexpected("a string as error")
+		return nil, s.unexpected("a string")
 	}
 	start := s.at
 	for ; s.at < len(s.text); s.at++ {
 		switch c := s.text[s.at]; {
-		case c == '"' && s.at == start:
-			return "", s.unexpected("an error that is not empty")
 		case c == '"':
 			s.at++
-			return internCode(s.text[start : s.at-1]), nil
+			return s.text[start : s.at-1], nil
 		case c == '\\' || c >= utf8.RuneSelf:
-			return s.rareCode(start)
+			return s.rareWord(start)
 		case c < ' ' || c == 0x7f:
-			return "", s.unexpected("no control character in an error")
+			return nil, s.unexpected("no control character in a string")
 		}
 	}
-	return "", s.unexpected("the end of a string")
+	return nil, s.unexpected("the end of a string")
 }
 
-// rareCode takes a string with escapes or characters beyond ASCII, from its first
+// rareWord takes a string with escapes or characters beyond ASCII, from its first
 // character on.
-func (s *scanner) rareCode(start int) (Code, error) {
+func (s *scanner) rareWord(start int) ([]byte, error) {
 	for s.at < len(s.text) && s.text[s.at] != '"' {
 		if s.text[s.at] == '\\' {
 			s.at++
@@ -151,20 +175,20 @@ func (s *scanner) rareCode(start int) (Code, error) {
 	}
 	if s.at >= len(s.text) {
 		s.at = len(s.text)
-		return "", s.unexpected("the end of a string")
+		return nil, s.unexpected("the end of a string")
 	}
 	s.at++
 	quoted := s.text[start-1 : s.at]
 	var word string
 	if json.Unmarshal(quoted, &word) != nil {
-		return "", s.unexpected("a valid string as error")
+		return nil, s.unexpected("a valid string")
 	}
 	// Invalid UTF-8 and lone surrogates decode to U+FFFD, which is no longer the
 	// service's word.
 	if strings.ContainsRune(word, utf8.RuneError) || strings.ContainsFunc(word, unicode.IsControl) {
-		return "", s.unexpected("only printable characters in an error")
+		return nil, s.unexpected("only printable characters in a string")
 	}
-	return internCode([]byte(word)), nil
+	return []byte(word), nil
 }
 
 // opening is the error of a reply that is no list of results from the start; it

@@ -10,8 +10,8 @@
 //	// codes[i] is the service's word on tokens[i]; "" is success
 //
 // [Client.BatchAdd] and [Client.BatchRemove] change up to [MaxBatch] tokens,
-// [Client.Subscribe] one. The example of [Client.BatchAdd] runs against a test
-// server.
+// [Client.Subscribe] one. [Client.BatchImport] makes registration tokens of up to
+// [MaxImport] APNs tokens. The examples run against a stand-in for the service.
 //
 // # What an answer is worth
 //

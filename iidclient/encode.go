@@ -1,6 +1,9 @@
 package iidclient
 
-import "unicode/utf8"
+import (
+	"strconv"
+	"unicode/utf8"
+)
 
 const hexDigits = "0123456789abcdef"
 
@@ -16,14 +19,32 @@ func encodeBatch(topic string, tokens []string) []byte {
 	b := make([]byte, 0, size)
 	b = append(b, `{"to":"`+topicPrefix...)
 	b = append(b, topic...)
-	b = append(b, `","registration_tokens":[`...)
-	for i, token := range tokens {
+	b = append(b, `","registration_tokens":`...)
+	b = appendStrings(b, tokens)
+	return append(b, '}')
+}
+
+// encodeImport writes the body of batchImport in the key order of the reference.
+// The slice is fresh for the reason that encodeBatch has.
+func encodeImport(app string, sandbox bool, apnsTokens []string) []byte {
+	b := []byte(`{"application":`)
+	b = appendString(b, app)
+	b = append(b, `,"sandbox":`...)
+	b = strconv.AppendBool(b, sandbox)
+	b = append(b, `,"apns_tokens":`...)
+	b = appendStrings(b, apnsTokens)
+	return append(b, '}')
+}
+
+func appendStrings(b []byte, list []string) []byte {
+	b = append(b, '[')
+	for i, s := range list {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, token)
+		b = appendString(b, s)
 	}
-	return append(b, `]}`...)
+	return append(b, ']')
 }
 
 // appendString writes s, which is valid UTF-8, as a JSON string (RFC 8259,

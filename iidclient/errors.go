@@ -8,7 +8,7 @@ import (
 
 // ArgumentError is a call that was refused before it was made: nothing was sent.
 type ArgumentError struct {
-	Name    string // "topic", "token" or "tokens"
+	Name    string // the argument, such as "topic" or "tokens"
 	Problem string // what is wrong and what is allowed; holds no token
 }
 

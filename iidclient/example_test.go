@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/bulksub/bulksub/iidclient"
+	"github.com/bulksub/bulksub/iidclient/iidtest"
 )
 
 func ExampleClient_BatchAdd() {
@@ -45,4 +46,56 @@ func ExampleClient_BatchAdd() {
 	// Output:
 	// 0 ""
 	// 1 "NOT_FOUND"
+}
+
+// standIn starts a stand-in for the service and logs a client in to it.
+func standIn(config iidtest.Config) (client *iidclient.Client, end func()) {
+	service, err := iidtest.Start(config)
+	if err != nil {
+		panic(err)
+	}
+	dir, err := os.MkdirTemp("", "iidclient")
+	if err != nil {
+		panic(err)
+	}
+	file := filepath.Join(dir, "service-account.json")
+	if err := os.WriteFile(file, service.CredentialsJSON(service.URL), 0o600); err != nil {
+		panic(err)
+	}
+	credential, err := iidclient.CredentialsFile(file, false)
+	if err != nil {
+		panic(err)
+	}
+	client, err = iidclient.New(iidclient.Config{Endpoint: service.URL, Credential: credential})
+	if err != nil {
+		panic(err)
+	}
+	return client, func() {
+		client.Close()
+		service.Close()
+		os.RemoveAll(dir)
+	}
+}
+
+func ExampleClient_BatchImport() {
+	bad := iidtest.APNsToken(1, 1)
+	client, end := standIn(iidtest.Config{Fates: func(token string) iidtest.Fate {
+		if token == bad {
+			return iidtest.Invalid
+		}
+		return iidtest.Live
+	}})
+	defer end()
+
+	tokens := []string{iidtest.APNsToken(1, 0), bad}
+	imported, err := client.BatchImport(context.Background(), "com.example.app", false, tokens)
+	if err != nil {
+		fmt.Println("no token was judged:", err)
+	}
+	for i, one := range imported {
+		fmt.Printf("%.8s… %q %.11s\n", tokens[i], one.Code, one.RegistrationToken)
+	}
+	// Output:
+	// 9c982dc1… "" g_hegs8jXqW
+	// e0b722ef… "INVALID_ARGUMENT"
 }

@@ -37,10 +37,8 @@ func topicError(format string, args ...any) error {
 	return &ArgumentError{Name: "topic", Problem: fmt.Sprintf(format, args...)}
 }
 
-func topicRune(r rune) bool {
-	switch {
-	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
-		return true
-	}
-	return strings.ContainsRune("-_.~%", r)
+func topicRune(r rune) bool { return isAlphanumeric(r) || strings.ContainsRune("-_.~%", r) }
+
+func isAlphanumeric(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }
