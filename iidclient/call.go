@@ -23,6 +23,7 @@ type request struct {
 	name     string // for errors, as a path may hold a token
 	method   string
 	path     path
+	query    string
 	body     []byte       // nil sends none; of a POST, Content-Length: 0
 	verdicts map[int]Code // what a refusal says of the one token that the call is about; nil for a batch
 }
@@ -79,10 +80,11 @@ func (c *Client) header() http.Header {
 
 func (c *Client) httpRequest(ctx context.Context, r request, header http.Header) *http.Request {
 	u := &url.URL{
-		Scheme:  c.base.Scheme,
-		Host:    c.base.Host,
-		Path:    c.base.Path + r.path.plain,
-		RawPath: c.base.EscapedPath() + r.path.escaped,
+		Scheme:   c.base.Scheme,
+		Host:     c.base.Host,
+		Path:     c.base.Path + r.path.plain,
+		RawPath:  c.base.EscapedPath() + r.path.escaped,
+		RawQuery: r.query,
 	}
 	req := &http.Request{Method: r.method, URL: u, Host: u.Host, Header: header}
 	if r.body != nil {

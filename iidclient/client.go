@@ -28,8 +28,8 @@ const (
 	maxConnections = 1024
 )
 
-// Client calls the Instance ID server API. It is safe for concurrent use, makes
-// every call once, and starts nothing that outlives a call but idle connections.
+// Client calls the Instance ID server API. It is safe for concurrent use, and starts
+// nothing that outlives a call but idle connections.
 type Client struct {
 	base       *url.URL
 	credential Credential

@@ -86,7 +86,7 @@ func (s *scanner) atEnd() bool {
 // elements, each of which is taken by element.
 func (s *scanner) results(want int, element func() error) error {
 	if !s.take('{') || !s.key(`"results"`) || !s.take('[') {
-		return s.opening()
+		return s.opening("{\"results\":[")
 	}
 	count := 0
 	for more := !s.take(']'); more; count++ {
@@ -191,9 +191,9 @@ func (s *scanner) rareWord(start int) ([]byte, error) {
 	return []byte(word), nil
 }
 
-// opening is the error of a reply that is no list of results from the start; it
+// opening is the error of a reply that is from the start not what was wanted; it
 // names the three that operators meet.
-func (s *scanner) opening() error {
+func (s *scanner) opening(wanted string) error {
 	first := scanner{text: s.text}
 	switch {
 	case first.atEnd():
@@ -203,7 +203,7 @@ func (s *scanner) opening() error {
 	case first.take('{') && first.key(`"error"`):
 		return &ReplyError{Reason: "an error without results"}
 	}
-	return s.unexpected("{\"results\":[")
+	return s.unexpected(wanted)
 }
 
 func (s *scanner) unexpected(wanted string) error {

@@ -11,7 +11,8 @@
 //
 // [Client.BatchAdd] and [Client.BatchRemove] change up to [MaxBatch] tokens,
 // [Client.Subscribe] one. [Client.BatchImport] makes registration tokens of up to
-// [MaxImport] APNs tokens. The examples run against a stand-in for the service.
+// [MaxImport] APNs tokens, and [Client.Info] tells what the service knows of one
+// token. The examples run against a stand-in for the service.
 //
 // # What an answer is worth
 //
@@ -33,8 +34,9 @@
 //
 // # What it does not do
 //
-// It never repeats a call by itself, with one exception: HTTP/2 sends a call again
-// that the server is known not to have touched. It does not wait, limit a rate, or
+// It never repeats a call by itself, with two exceptions of net/http: HTTP/2 sends a
+// call again that the server is known not to have touched, and a GET is sent again
+// if the kept connection that it went out on turns out to be closed. It does not wait, limit a rate, or
 // follow redirects, and it starts no goroutine of its own. Pacing, retries and the
 // packing of batches belong to the caller.
 //

@@ -99,3 +99,34 @@ func ExampleClient_BatchImport() {
 	// 9c982dc1… "" g_hegs8jXqW
 	// e0b722ef… "INVALID_ARGUMENT"
 }
+
+func ExampleClient_Info() {
+	gone := iidtest.Token(1, 1)
+	client, end := standIn(iidtest.Config{Fates: func(token string) iidtest.Fate {
+		if token == gone {
+			return iidtest.Dead
+		}
+		return iidtest.Live
+	}})
+	defer end()
+	ctx := context.Background()
+	if err := client.Subscribe(ctx, iidtest.Token(1, 0), "news"); err != nil {
+		fmt.Println(err)
+	}
+
+	for _, token := range []string{iidtest.Token(1, 0), gone} {
+		info, err := client.Info(ctx, token, true)
+		var judged *iidclient.TokenError
+		switch {
+		case errors.As(err, &judged):
+			fmt.Println("the token was judged:", judged.Code)
+		case err != nil:
+			fmt.Println("nothing is known:", err)
+		default:
+			fmt.Println(info.Platform, info.Application, len(info.Topics), info.Topics[0].Topic)
+		}
+	}
+	// Output:
+	// ANDROID com.example.android 1 news
+	// the token was judged: NOT_FOUND
+}
