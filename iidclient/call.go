@@ -24,8 +24,9 @@ type request struct {
 	method   string
 	path     path
 	query    string
-	body     []byte       // nil sends none; of a POST, Content-Length: 0
-	verdicts map[int]Code // what a refusal says of the one token that the call is about; nil for a batch
+	body     []byte                  // nil sends none; of a POST, Content-Length: 0
+	amend    func(http.Header) error // changes the headers of an authorized call; nil leaves them
+	verdicts map[int]Code            // what a refusal says of the one token that the call is about; nil for a batch
 }
 
 // call makes one call and hands a complete body of a reply with status 200 to
@@ -42,6 +43,11 @@ func (c *Client) exchange(ctx context.Context, r request, read func(body []byte)
 	report, err := c.credential.Authorize(ctx, header)
 	if err != nil {
 		return err
+	}
+	if r.amend != nil {
+		if err := r.amend(header); err != nil {
+			return err
+		}
 	}
 	callCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

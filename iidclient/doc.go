@@ -12,7 +12,9 @@
 // [Client.BatchAdd] and [Client.BatchRemove] change up to [MaxBatch] tokens,
 // [Client.Subscribe] one. [Client.BatchImport] makes registration tokens of up to
 // [MaxImport] APNs tokens, and [Client.Info] tells what the service knows of one
-// token. The examples run against a stand-in for the service.
+// token. [Client.WebImport], [Client.WebRefresh] and [Client.WebDelete] are for push
+// subscriptions of browsers; the live service has refused them since June 2024. The
+// examples run against a stand-in for the service.
 //
 // # What an answer is worth
 //

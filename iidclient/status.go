@@ -26,6 +26,14 @@ var tokenVerdicts = map[int]Code{
 	http.StatusNotFound:   CodeNotFound,
 }
 
+// pushVerdicts is what a refusal of a call without a token says of the push
+// subscription that it brings. There is nothing that a 404 could be about but the
+// path.
+var pushVerdicts = map[int]Code{
+	http.StatusBadRequest: CodeInvalidArgument,
+	http.StatusForbidden:  CodePermissionDenied,
+}
+
 // judge makes a TokenError of a refusal that says something of a token: only the
 // service itself, which writes JSON, can.
 func (e *StatusError) judge(verdicts map[int]Code) error {

@@ -1,0 +1,93 @@
+package iidclient
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+)
+
+// WebImport makes a registration token of a browser's push subscription:
+// POST /v1/web/iid. The VAPID key is the application server's public one, see
+// [CheckVAPIDKey]. The web calls want an OAuth credential; with a [ServerKey]
+// they end in a [*CredentialError]. The live service has refused them since June
+// 2024; stand-ins still take them.
+//
+// A key or subscription that its check refuses is an [*ArgumentError] before any
+// call. A [*TokenError] is about the subscription (or the key: a 400 does not say),
+// and its code is CodeInvalidArgument or CodePermissionDenied. The other errors
+// are those of [Client.BatchAdd].
+func (c *Client) WebImport(ctx context.Context, vapidPublicKey string, s Subscription) (token string, err error) {
+	return c.bringPush(ctx, vapidPublicKey, s, request{
+		name:     "web import",
+		path:     pathOf("/v1/web/iid"),
+		verdicts: pushVerdicts,
+	})
+}
+
+// WebRefresh replaces the push subscription of a registration token:
+// POST /v1/web/iid/TOKEN:refresh. What it returns is the token from then on: the
+// same, or a new one. See [Client.WebImport] for the rest; here a
+// [*TokenError] is about the token, and may have CodeNotFound.
+func (c *Client) WebRefresh(ctx context.Context, vapidPublicKey, token string, s Subscription) (newToken string, err error) {
+	if err := checkToken(token); err != nil {
+		return "", err
+	}
+	return c.bringPush(ctx, vapidPublicKey, s, request{
+		name:     "web refresh",
+		path:     pathOf("/v1/web/iid/", token, ":refresh"),
+		verdicts: tokenVerdicts,
+	})
+}
+
+// WebDelete removes the push subscription of a registration token from FCM:
+// DELETE /v1/web/iid/TOKEN. The browser keeps it. A token that is gone already is
+// a [*TokenError] with CodeNotFound, which a call after one whose reply was
+// lost must expect. See [Client.WebImport] for the other errors.
+func (c *Client) WebDelete(ctx context.Context, token string) error {
+	if err := checkToken(token); err != nil {
+		return err
+	}
+	r := request{
+		name:     "web delete",
+		method:   http.MethodDelete,
+		path:     pathOf("/v1/web/iid/", token),
+		amend:    bearerOnly,
+		verdicts: tokenVerdicts,
+	}
+	return c.call(ctx, r, decodeEmpty)
+}
+
+// bringPush completes a request that brings a push subscription, and makes it.
+func (c *Client) bringPush(ctx context.Context, key string, s Subscription, r request) (token string, err error) {
+	if err := CheckVAPIDKey(key); err != nil {
+		return "", err
+	}
+	if err := s.Check(); err != nil {
+		return "", err
+	}
+	r.method = http.MethodPost
+	if r.body, err = json.Marshal(s); err != nil {
+		return "", err
+	}
+	r.amend = func(header http.Header) error {
+		header.Set("Crypto-Key", "p256ecdsa="+key)
+		return bearerOnly(header)
+	}
+	err = c.call(ctx, r, func(body []byte) (err error) {
+		token, err = decodeToken(body)
+		return err
+	})
+	return token, err
+}
+
+// bearerOnly makes the headers of /iid/* those of the web calls, which take an
+// access token and do not know access_token_auth, however a [Credential] spells it.
+func bearerOnly(header http.Header) error {
+	if !strings.HasPrefix(header.Get("Authorization"), "Bearer ") {
+		return &CredentialError{Final: true, Reason: "the web calls want an access token, not a server key; use a service account"}
+	}
+	delete(header, "access_token_auth")
+	header.Del("access_token_auth")
+	return nil
+}
