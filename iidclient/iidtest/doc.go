@@ -49,8 +49,7 @@ the two that a healthy service has as well.
 
 [Server.Calls] is the log of calls, [Server.PeakOps] the busiest window in it,
 [Server.Subscriptions] the topics of a token, [Server.Imports] and [Server.Pushes]
-what was imported. Over HTTP, without authorization,
-below /emulator/v1/:
+what was imported. Over HTTP, without authorization, below /emulator/v1/:
 
 	GET  topics                    every topic with its count
 	GET  topics/TOPIC              count and tokens (?tokens=false: count only)
@@ -76,10 +75,10 @@ webtokens.go). A new endpoint is a line in the table and a file.
 It follows the server reference (developers.google.com/instance-id/reference/server)
 and what was observed of the service; where nobody knows (a batch that is empty or too
 large, a token twice in one batch, the unit of the quota), it does the strict thing.
-An APNs token that is imported again is given the same registration token, which
-nobody knows of the real service either. What info says of a device is made up, but for its
-application, its platform and its topics. A token that a refresh has replaced leads on
-to the new one when it is refreshed again, and keeps its topics. It does not know
-the successor API yet, compresses nothing, and speaks no TLS.
+It is kind in two ways, of which nobody knows either: an APNs token that is imported
+again is given the same registration token, and a token that a refresh has replaced
+leads on to the new one when it is refreshed again, and keeps its topics. What info
+says of a device is made up, but for its application, its platform and its topics. It
+does not know the successor API yet, compresses nothing, and speaks no TLS.
 */
 package iidtest

@@ -32,8 +32,8 @@ func Example() {
 	defer service.Close()
 
 	body := `{"to":"/topics/news","registration_tokens":["` + iidtest.Token(1, 0) + `","` + dead + `"]}`
-	fmt.Print(subscribe(service.URL, body))
-	fmt.Print(subscribe(service.URL, body))
+	fmt.Print(post(service.URL+"/iid/v1:batchAdd", body))
+	fmt.Print(post(service.URL+"/iid/v1:batchAdd", body))
 	fmt.Println("subscribed:", service.Count("news"), "faults:", service.FaultCounts())
 	// Output:
 	// {"error":"UNAVAILABLE"}
@@ -41,8 +41,30 @@ func Example() {
 	// subscribed: 1 faults: map[503:1]
 }
 
-func subscribe(url, body string) string {
-	r, err := http.NewRequest("POST", url+"/iid/v1:batchAdd", strings.NewReader(body))
+// A service that knows one app: an import for its sandbox fails.
+func ExampleImport() {
+	service, err := iidtest.Start(iidtest.Config{
+		AnyBearer: true,
+		Import:    iidtest.Import{Apps: []iidtest.App{{BundleID: "com.example.app"}}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer service.Close()
+
+	const body = `{"application":"com.example.app","sandbox":%t,"apns_tokens":["AB12"]}`
+	fmt.Print(post(service.URL+"/iid/v1:batchImport", fmt.Sprintf(body, true)))
+	post(service.URL+"/iid/v1:batchImport", fmt.Sprintf(body, false))
+	for _, imported := range service.Imports() {
+		fmt.Println(imported.APNsToken, imported.RegistrationToken == iidtest.Minted("com.example.app", false, "ab12"))
+	}
+	// Output:
+	// {"results":[{"apns_token":"AB12","status":"INVALID_ARGUMENT"}]}
+	// ab12 true
+}
+
+func post(url, body string) string {
+	r, err := http.NewRequest("POST", url, strings.NewReader(body))
 	if err != nil {
 		panic(err)
 	}
