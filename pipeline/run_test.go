@@ -75,7 +75,7 @@ func TestSizes(t *testing.T) {
 }
 
 func TestListToMemory(t *testing.T) {
-	list := &source.List{Tokens: []string{"a", "b", "a", " "}, Actions: []pipeline.Action{news}}
+	list := &source.List{Tokens: []string{"a", "b", "a", " "}, Tasks: source.Always(news)}
 	memory, s := new(sink.Memory), &service{fate: some(map[string]fate{"b": gone})}
 	if err := pipeline.Run(t.Context(), pipeline.Job{Source: list, Sink: memory, Service: s}, pipeline.Options{}); err != nil {
 		t.Fatal(err)

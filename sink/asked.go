@@ -37,7 +37,7 @@ func shown(value string) string {
 // everything.
 func (a Asked) series() string {
 	text, _ := json.Marshal(a)
-	words := slices.DeleteFunc([]string{a["command"], a["topic"], a["table"]}, func(w string) bool { return w == "" })
+	words := slices.DeleteFunc([]string{a["command"], a["topic"], a["from"], a["to"], a["application"], a["table"]}, func(w string) bool { return w == "" })
 	return fmt.Sprintf("%s-%.6x", plainWords(strings.Join(words, "-")), sha256.Sum256(text))
 }
 

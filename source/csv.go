@@ -28,20 +28,19 @@ type CSV struct {
 	name    string
 	file    *os.File
 	info    os.FileInfo
-	column  string
-	actions []pipeline.Action
+	reading Reading
 	rows    int64
 	digest  string
+	groups  groups     // if the rows are to come so
 	cursor  *csvReader // where the last segment ended; nil: at the start
 }
 
 var _ pipeline.Source = (*CSV)(nil)
 
-// OpenCSV opens the file at path ("-" is standard input), whose tokens stand in
-// the named column, and reads it once from end to end: a file that is damaged
+// OpenCSV opens the file at path ("-" is standard input) and reads it once from end to end: a file that is damaged
 // anywhere is refused here with an [*InputError], before the first call. Close
 // it after use.
-func OpenCSV(ctx context.Context, path, column string, actions []pipeline.Action) (*CSV, error) {
+func OpenCSV(ctx context.Context, path string, reading Reading) (*CSV, error) {
 	file, err := openInput(path)
 	if err != nil {
 		return nil, err
@@ -50,7 +49,7 @@ func OpenCSV(ctx context.Context, path, column string, actions []pipeline.Action
 	if path == "-" {
 		name = "standard input"
 	}
-	c := &CSV{name: name, file: file, column: column, actions: actions}
+	c := &CSV{name: name, file: file, reading: reading}
 	if err := c.survey(ctx); err != nil {
 		file.Close()
 		return nil, err
@@ -72,11 +71,16 @@ func (c *CSV) survey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := reader.column(c.column); err != nil {
+	places, err := c.columns(reader)
+	if err != nil {
 		return err
 	}
+	c.groups.index = make(map[string]int)
 	for err == nil && ctx.Err() == nil {
-		_, err = reader.next()
+		var record []string
+		if record, err = reader.next(); err == nil && c.reading.Grouped {
+			c.groups.add(field(record, places[1]))
+		}
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -84,6 +88,7 @@ func (c *CSV) survey(ctx context.Context) error {
 	if !errors.Is(err, io.EOF) {
 		return err
 	}
+	c.groups.order()
 	c.rows, c.digest = reader.row, hex.EncodeToString(digest.Sum(nil))
 	return nil
 }
@@ -108,11 +113,14 @@ func (c *CSV) Next(_ context.Context, after pipeline.Segment) (pipeline.Segment,
 // Rows streams the rows of a segment. Segments in ascending order are one pass
 // over the file.
 func (c *CSV) Rows(ctx context.Context, s pipeline.Segment) iter.Seq2[pipeline.Row, error] {
+	if c.reading.Grouped {
+		return c.grouped(ctx, s)
+	}
 	return func(yield func(pipeline.Row, error) bool) {
-		last, column, err := c.seek(ctx, s)
+		last, places, err := c.seek(ctx, s)
 		for err == nil && c.cursor.row < last {
 			var record []string
-			if record, err = c.advance(ctx); err == nil && !yield(c.parse(record, column), nil) {
+			if record, err = c.advance(ctx); err == nil && !yield(c.parse(record, places), nil) {
 				return
 			}
 		}
@@ -142,29 +150,49 @@ func (c *CSV) advance(ctx context.Context) ([]string, error) {
 }
 
 // seek brings the cursor before the segment's first row.
-func (c *CSV) seek(ctx context.Context, s pipeline.Segment) (last int64, column int, err error) {
+func (c *CSV) seek(ctx context.Context, s pipeline.Segment) (last int64, places []int, err error) {
 	first, last, err := parseBounds(s.Bounds)
 	if err != nil {
-		return 0, 0, err
+		return 0, nil, err
 	}
 	if err := c.unchanged(); err != nil {
-		return 0, 0, err
+		return 0, nil, err
 	}
 	if c.cursor == nil || c.cursor.row >= first {
-		if _, err := c.file.Seek(0, io.SeekStart); err != nil {
-			return 0, 0, &InputError{Input: c.name, Problem: unreadable, Err: cause(err)}
-		}
-		if c.cursor, err = newCSVReader(c.name, c.file); err != nil {
-			return 0, 0, err
+		if err := c.rewind(); err != nil {
+			return 0, nil, err
 		}
 	}
 	for c.cursor.row < first-1 {
 		if _, err := c.advance(ctx); err != nil {
-			return 0, 0, err
+			return 0, nil, err
 		}
 	}
-	column, err = c.cursor.column(c.column)
-	return last, column, err
+	places, err = c.columns(c.cursor)
+	return last, places, err
+}
+
+// rewind brings the cursor to the start.
+func (c *CSV) rewind() error {
+	_, err := c.file.Seek(0, io.SeekStart)
+	if err != nil {
+		return &InputError{Input: c.name, Problem: unreadable, Err: cause(err)}
+	}
+	c.cursor, err = newCSVReader(c.name, c.file)
+	return err
+}
+
+// columns finds the places of the token and of the further columns.
+func (c *CSV) columns(reader *csvReader) ([]int, error) {
+	var places []int
+	for _, name := range append([]string{c.reading.Token}, c.reading.Columns...) {
+		place, err := reader.column(name)
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, place)
+	}
+	return places, nil
 }
 
 // unchanged reports an error if somebody wrote to the file since it was surveyed.
@@ -179,14 +207,25 @@ func (c *CSV) unchanged() error {
 	return nil
 }
 
-func (c *CSV) parse(record []string, column int) pipeline.Row {
-	row := pipeline.Row{Key: strconv.FormatInt(c.cursor.row, 10), Actions: c.actions}
-	if column >= len(record) {
-		row.Flaw = fmt.Sprintf("the row has %d fields, the token is in field %d", len(record), column+1)
-		return row
+// parse makes a row from a record, whose strings are the reader's until the next one.
+func (c *CSV) parse(record []string, places []int) pipeline.Row {
+	key := strconv.FormatInt(c.cursor.row, 10)
+	if column := places[0]; column >= len(record) {
+		return pipeline.Row{Key: key, Flaw: fmt.Sprintf("the row has %d fields, the token is in field %d", len(record), column+1)}
 	}
-	row.Token = strings.Clone(record[column])
-	return row
+	fields := make([]string, len(places)-1)
+	for i, place := range places[1:] {
+		fields[i] = strings.Clone(field(record, place))
+	}
+	return c.reading.Tasks.row(key, strings.Clone(record[places[0]]), fields)
+}
+
+// field is a field of a record, or "" where the record is too short.
+func field(record []string, place int) string {
+	if place >= len(record) {
+		return ""
+	}
+	return record[place]
 }
 
 func parseBounds(bounds string) (first, last int64, err error) {

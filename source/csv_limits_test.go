@@ -223,7 +223,7 @@ func TestCSVEndsWithTheContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || read > 10+chunkCheck {
 		t.Errorf("%d rows and %v after the context had ended at row 10", read, err)
 	}
-	if _, err := OpenCSV(ctx, path, "token", nil); !errors.Is(err, context.Canceled) {
+	if _, err := OpenCSV(ctx, path, Reading{Token: "token"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("OpenCSV: %v, want context.Canceled", err)
 	}
 }

@@ -29,7 +29,7 @@ func write(t testing.TB, name, text string) string {
 }
 
 func open(t testing.TB, path, column string) (*CSV, error) {
-	c, err := OpenCSV(t.Context(), path, column, subscribe)
+	c, err := OpenCSV(t.Context(), path, Reading{Token: column, Tasks: Always(subscribe...)})
 	if err == nil {
 		t.Cleanup(func() { c.Close() })
 	}

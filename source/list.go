@@ -10,8 +10,8 @@ import (
 
 // List is a source of a few tokens that are at hand. Their keys count from 1.
 type List struct {
-	Tokens  []string
-	Actions []pipeline.Action
+	Tokens []string
+	Tasks  Tasks
 }
 
 var _ pipeline.Source = (*List)(nil)
@@ -29,7 +29,7 @@ func (l *List) Rows(ctx context.Context, _ pipeline.Segment) iter.Seq2[pipeline.
 			return
 		}
 		for i, token := range l.Tokens {
-			if !yield(pipeline.Row{Key: strconv.Itoa(i + 1), Token: token, Actions: l.Actions}, nil) {
+			if !yield(l.Tasks.row(strconv.Itoa(i+1), token, nil), nil) {
 				return
 			}
 		}

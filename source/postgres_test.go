@@ -56,7 +56,7 @@ func resolve(t *testing.T, pool *pgxpool.Pool, w postgres.Wanted) *Postgres {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewPostgres(pool, r, subscribe, patience)
+	return NewPostgres(pool, r, Always(subscribe...), false, patience)
 }
 
 // inOneQuery is what a single query says that the source's rows are.

@@ -64,7 +64,7 @@ func rows(t *testing.T, src pipeline.Source, s pipeline.Segment) (all []pipeline
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(row.Actions, subscribe) {
+		if row.Flaw == "" && !slices.Equal(row.Actions, subscribe) {
 			t.Fatalf("row %s has the actions %v", row.Key, row.Actions)
 		}
 		row.Actions = nil
@@ -147,7 +147,7 @@ func numbered(n int) []pipeline.Row {
 
 func TestList(t *testing.T) {
 	for n := range 3 {
-		list := &List{Actions: subscribe}
+		list := &List{Tasks: Always(subscribe...)}
 		for _, row := range numbered(n) {
 			list.Tokens = append(list.Tokens, row.Token)
 		}

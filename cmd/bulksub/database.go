@@ -21,11 +21,11 @@ func databaseCommand() *cobra.Command {
 		Args:  noWords,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(migrateCommand(), statusCommand())
+	cmd.AddCommand(migrateSchemaCommand(), statusCommand())
 	return cmd
 }
 
-func migrateCommand() *cobra.Command {
+func migrateSchemaCommand() *cobra.Command {
 	var l ledgerFlags
 	cmd := &cobra.Command{
 		Use:   "migrate",

@@ -9,7 +9,6 @@ import (
 	"math"
 	"text/tabwriter"
 
-	"github.com/bulksub/bulksub/iidclient"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
@@ -23,12 +22,14 @@ type forecast struct {
 	// Counted is false if there were too many tokens to look for duplicates
 	// among all of them: then there may be more.
 	Counted bool `json:"duplicates_counted"`
+
+	calls map[pipeline.Action]int64 // token operations of each action
 }
 
 // dryRun reads the whole input and says what a run would do. It calls nobody and
 // changes nothing.
 func dryRun(ctx context.Context, w io.Writer, in *input, o jobOptions) error {
-	var f forecast
+	f := forecast{calls: make(map[pipeline.Action]int64)}
 	seen := newTokenSet()
 	for segment, more, err := in.source.Next(ctx, pipeline.Segment{}); more || err != nil; segment, more, err = in.source.Next(ctx, segment) {
 		if err != nil {
@@ -49,15 +50,23 @@ func (f *forecast) see(row pipeline.Row, seen *tokenSet) {
 	f.Rows++
 	if row.Flaw != "" || pipeline.TokenFlaw(row.Token) != "" {
 		f.Malformed++
-	} else if !seen.add(row.Token) {
+		return
+	}
+	if !seen.add(row.Token + " " + row.Actions[0].String()) {
 		f.Duplicates++
+		return
+	}
+	for _, a := range row.Actions {
+		f.calls[a]++
 	}
 }
 
 func (f *forecast) conclude(o jobOptions, seen *tokenSet) {
-	size := min(o.service.batchSize, iidclient.MaxBatch)
-	tokens := f.Rows - f.Malformed - f.Duplicates
-	f.Batches = (tokens + int64(size) - 1) / int64(size)
+	size, tokens := int64(min(o.service.batchSize, o.asked.batch)), int64(0)
+	for _, n := range f.calls {
+		f.Batches += (n + size - 1) / size
+		tokens += n
+	}
 	f.Counted = !seen.full()
 	if o.service.rate > 0 {
 		f.Seconds = math.Ceil(float64(tokens) / o.service.rate)

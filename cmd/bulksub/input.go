@@ -33,6 +33,8 @@ func (o *jobOptions) check() error {
 		return usagef("there are no tokens: give --csv FILE, --table or --query with --database-url URL, or tokens as arguments")
 	case fromDatabase && o.ledger.databaseURL == "":
 		return usagef("--table and --query need a database: give --database-url URL, or set DATABASE_URL")
+	case len(o.asked.tokens) > 0 && len(o.asked.columns) > 0:
+		return usagef("tokens as arguments have no columns: say for all of them what a column would say")
 	case o.input.where != "" && !fromDatabase:
 		return usagef("--where is a condition in SQL; it needs --table or --query")
 	case o.input.keyColumn != "" && !fromDatabase:
@@ -75,7 +77,7 @@ func (in *input) close() {
 }
 
 func openInput(ctx context.Context, o jobOptions) (*input, error) {
-	in := &input{asked: sink.Asked{"command": o.asked.command, "topic": o.asked.topic}}
+	in := &input{asked: o.asked.all()}
 	if o.usesDatabase() {
 		pool, err := postgres.Connect(ctx, o.ledger.databaseURL)
 		if err != nil {
@@ -104,13 +106,13 @@ func (in *input) openSource(ctx context.Context, o jobOptions) error {
 }
 
 func (in *input) openArguments(o jobOptions) {
-	in.source = &source.List{Tokens: o.asked.tokens, Actions: o.asked.actions}
+	in.source = &source.List{Tokens: o.asked.tokens, Tasks: o.asked.tasks}
 	in.rows = int64(len(o.asked.tokens))
 	in.asked["input"] = fmt.Sprintf("%d tokens, SHA-256 %x", in.rows, sha256.Sum256([]byte(strings.Join(o.asked.tokens, "\n"))))
 }
 
 func (in *input) openCSV(ctx context.Context, o jobOptions) error {
-	file, err := source.OpenCSV(ctx, o.input.csv, o.input.tokenColumn, o.asked.actions)
+	file, err := source.OpenCSV(ctx, o.input.csv, o.asked.reading(o.input.tokenColumn))
 	if err != nil {
 		return err
 	}
@@ -126,7 +128,7 @@ const defaultTable = "bulksub.tokens"
 func (in *input) openRelation(ctx context.Context, o jobOptions) error {
 	wanted := postgres.Wanted{
 		Table: o.input.table, Query: o.input.query, Where: o.input.where,
-		TokenColumn: o.input.tokenColumn, KeyColumn: o.input.keyColumn,
+		TokenColumn: o.input.tokenColumn, KeyColumn: o.input.keyColumn, Further: o.asked.columns,
 	}
 	if wanted.Table == "" && wanted.Query == "" {
 		wanted.Table = defaultTable
@@ -141,7 +143,7 @@ func (in *input) openRelation(ctx context.Context, o jobOptions) error {
 	if err := in.checkPrune(ctx, o.prune); err != nil {
 		return err
 	}
-	rows := source.NewPostgres(in.pool, r, o.asked.actions, o.service.patience)
+	rows := source.NewPostgres(in.pool, r, o.asked.tasks, o.asked.grouped, o.service.patience)
 	in.source = rows
 	in.rows, err = rows.Estimate(ctx)
 	return err

@@ -25,13 +25,6 @@ type jobOptions struct {
 	dryRun  bool
 }
 
-// asking is what a command makes of its own flags.
-type asking struct {
-	command, topic string
-	tokens         []string // given as arguments
-	actions        []pipeline.Action
-}
-
 func (o *jobOptions) add(flags *pflag.FlagSet) {
 	o.input.add(flags)
 	o.ledger.add(flags)

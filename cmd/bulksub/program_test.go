@@ -25,7 +25,7 @@ type program struct {
 	service *iidtest.Running
 	login   string
 	started chan *os.Process // those that run
-	atCall  atomic.Int64 // the call at which act is due; 0: none
+	atCall  atomic.Int64     // the call at which act is due; 0: none
 	act     func(*os.Process)
 	calls   atomic.Int64
 }

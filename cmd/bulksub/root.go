@@ -63,6 +63,7 @@ Google switches the Instance ID API off on 2027-09-29.
 	root.AddCommand(
 		topicCommand(subscribing),
 		topicCommand(unsubscribing),
+		migrateCommand(),
 		pruneCommand(), unpruneCommand(),
 		databaseCommand(),
 		demoCommand(), emulatorCommand(),

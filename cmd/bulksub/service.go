@@ -38,7 +38,7 @@ func openService(ctx context.Context, o jobOptions) (*service, error) {
 	if known, ok := credential.(*iidclient.OAuth); ok && known.Project() != "" {
 		s.project = known.Project()
 	}
-	if len(o.asked.tokens) == 1 && o.asked.actions[0].Op == pipeline.Subscribe {
+	if o.asked.single {
 		s.calls = iid.Single{Client: client}
 	}
 	return s, nil

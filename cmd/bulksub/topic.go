@@ -5,6 +5,7 @@ import (
 
 	"github.com/bulksub/bulksub/iidclient"
 	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink"
 )
 
 // operation is a command that does one thing to every token.
@@ -30,10 +31,10 @@ var (
 )
 
 func topicCommand(o operation) *cobra.Command {
-	var topic string
+	var topics topicFlags
 	var options jobOptions
 	cmd := &cobra.Command{
-		Use:   string(o.op) + " --topic TOPIC [flags] [TOKEN...]",
+		Use:   string(o.op) + " --topic TOPIC... | --topic-column NAME [flags] [TOKEN...]",
 		Short: o.short,
 		Long: o.short + `, and record one result for every token.
 
@@ -41,16 +42,19 @@ Results go into the database if there is one, else into a CSV file beside the in
 command again to go on after an interruption; what was recorded is not sent again.`,
 		Example: o.example,
 		RunE: func(cmd *cobra.Command, tokens []string) error {
-			name, err := iidclient.CheckTopic(topic)
-			if err != nil {
+			if err := topics.check(); err != nil {
 				return err
 			}
-			options.asked = asking{command: string(o.op), topic: name, tokens: tokens}
-			options.asked.actions = []pipeline.Action{{Op: o.op, Topic: name}}
+			if len(topics.topics) == 0 && topics.column == "" {
+				return usagef("there is no topic: give --topic NAME or --topic-column NAME")
+			}
+			options.asked = asking{command: string(o.op), words: sink.Asked{}, tokens: tokens, batch: iidclient.MaxBatch}
+			topics.ask(&options.asked, o.op)
+			options.asked.single = o.op == pipeline.Subscribe && len(tokens) == 1 && len(topics.topics) == 1
 			return runJob(cmd, options)
 		},
 	}
-	cmd.Flags().StringVar(&topic, "topic", "", "`NAME` of the topic, with or without /topics/")
+	topics.add(cmd.Flags())
 	options.add(cmd.Flags())
 	return cmd
 }

@@ -25,6 +25,8 @@ type Relation struct {
 	Where string // a condition, or ""
 	Key   Column
 	Token Column
+	// Further are the columns that were wanted besides, in that order.
+	Further []Column
 }
 
 // Column is a column of a relation.
@@ -55,6 +57,7 @@ func (e *RelationError) Unwrap() error { return e.Err }
 type Wanted struct {
 	Table, Query, Where    string // Table or Query
 	TokenColumn, KeyColumn string // KeyColumn "": the primary key, else the token
+	Further                []string
 }
 
 // Resolve finds the relation in the database and checks that it can be read row
@@ -73,6 +76,13 @@ func Resolve(ctx context.Context, db Querier, w Wanted) (*Relation, error) {
 	}
 	if r.Token.Type == "bytea" {
 		return nil, r.Flaw("the column %q holds bytes, not text; read it with --query and encode(…) or convert_from(…)", r.Token.Name)
+	}
+	for _, name := range w.Further {
+		column, err := columns.pick(name, "another flag")
+		if err != nil {
+			return nil, err
+		}
+		r.Further = append(r.Further, column)
 	}
 	if r.Key, err = columns.key(w.KeyColumn, r.Token); err != nil {
 		return nil, err
