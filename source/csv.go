@@ -184,9 +184,13 @@ func (c *CSV) rewind() error {
 
 // columns finds the places of the token and of the further columns.
 func (c *CSV) columns(reader *csvReader) ([]int, error) {
-	var places []int
-	for _, name := range append([]string{c.reading.Token}, c.reading.Columns...) {
-		place, err := reader.column(name)
+	token, err := reader.column(c.reading.Token, " with --token-column")
+	if err != nil {
+		return nil, err
+	}
+	places := []int{token}
+	for _, name := range c.reading.Columns {
+		place, err := reader.column(name, "")
 		if err != nil {
 			return nil, err
 		}

@@ -127,8 +127,9 @@ func (c *csvReader) skipBlank() {
 // offset is how far the text has been read.
 func (c *csvReader) offset() int64 { return c.meter.n - int64(c.text.Buffered()) }
 
-// column finds a column by its name in the header.
-func (c *csvReader) column(name string) (int, error) {
+// column finds a column by its name in the header. flag tells how to name another,
+// or nothing.
+func (c *csvReader) column(name, flag string) (int, error) {
 	at := -1
 	for i, h := range c.header {
 		if strings.TrimSpace(h) != name {
@@ -141,8 +142,8 @@ func (c *csvReader) column(name string) (int, error) {
 	}
 	if at < 0 {
 		return 0, &InputError{Input: c.name, Line: 1, Problem: fmt.Sprintf(
-			"the header has no column %q; it has %s. Name the column with --token-column, or add a header line if there is none",
-			name, columnNames(c.header))}
+			"the header has no column %q; it has %s. Name one%s, or add a header line if there is none",
+			name, columnNames(c.header), flag)}
 	}
 	return at, nil
 }

@@ -28,6 +28,7 @@ type program struct {
 	atCall  atomic.Int64     // the call at which act is due; 0: none
 	act     func(*os.Process)
 	calls   atomic.Int64
+	watch   func() // called at every call, if set
 }
 
 func newProgram(t *testing.T, fates iidtest.Fates) *program {
@@ -46,6 +47,9 @@ func newProgram(t *testing.T, fates iidtest.Fates) *program {
 
 // onCall runs when a call has been applied, and before it is answered.
 func (p *program) onCall(c iidtest.Call) {
+	if p.watch != nil {
+		p.watch()
+	}
 	if c.Endpoint != "token" && p.calls.Add(1) == p.atCall.Load() {
 		p.act(<-p.started)
 	}

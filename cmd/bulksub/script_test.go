@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -91,6 +92,8 @@ func (s *script) commands() map[string]func(*testscript.TestScript, bool, []stri
 		"called":     s.called,
 		"sql":        s.sql,
 		"oracle":     s.oracle,
+		"topics":     s.topics,
+		"agrees":     s.agrees,
 		"exits":      s.exits,
 		"bytes":      s.bytes,
 	}
@@ -197,20 +200,80 @@ func (s *script) sql(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// oracle compares the results of tokens 1 to N with what the stand-in knows of
-// them, and the subscribers of the topic with those that are ok: `oracle csv FILE
-// TOPIC N` or `oracle sql JOB TOPIC N`.
-func (s *script) oracle(ts *testscript.TestScript, _ bool, args []string) {
+// topics writes tokens with one of K topics each, and none in every thousandth
+// row, into a CSV or a table: `topics csv FILE N K` or `topics sql TABLE N K`.
+func (s *script) topics(ts *testscript.TestScript, _ bool, args []string) {
+	rows := [][]any{}
+	for i := range number(ts, args[2]) {
+		topic := fmt.Sprintf("topic-%d", i*31%number(ts, args[3]))
+		if i%1000 == 999 {
+			topic = ""
+		}
+		rows = append(rows, []any{int64(i + 1), topic, iidtest.Token(1, i)})
+	}
+	if args[0] == "sql" {
+		_, err := s.pool.Exec(context.Background(), "create table "+args[1]+" (id bigint primary key, topic text, token text)")
+		ts.Check(err)
+		_, err = s.pool.CopyFrom(context.Background(), pgx.Identifier{args[1]}, []string{"id", "topic", "token"}, pgx.CopyFromRows(rows))
+		ts.Check(err)
+		return
+	}
+	var b strings.Builder
+	b.WriteString("id,topic,token\n")
+	for _, row := range rows {
+		fmt.Fprintf(&b, "%d,%s,%s\n", row...)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(b.String()), 0o600))
+}
+
+// results reads results: `csv FILE` or `sql JOB`.
+func (s *script) results(ts *testscript.TestScript, kind, name string) []string {
 	var lines []string
 	var err error
-	if args[0] == "sql" {
-		lines, err = sqlLines(s.pool, args[1])
+	if kind == "sql" {
+		lines, err = sqlLines(s.pool, name)
 	} else {
-		lines, err = csvLines(strings.NewReader(ts.ReadFile(args[1])))
+		lines, err = csvLines(strings.NewReader(ts.ReadFile(name)))
 	}
 	ts.Check(err)
-	if diff := disagreement(s.service, args[2], lines, number(ts, args[3])); diff != "" {
+	return lines
+}
+
+// oracle compares the results of tokens 1 to N with what the stand-in knows of
+// them, and the subscribers of the topic with those that are ok: `oracle csv FILE
+// TOPIC N` or `oracle sql JOB TOPIC N`. With `FROM>TOPIC` they have moved from one
+// topic to the other.
+func (s *script) oracle(ts *testscript.TestScript, _ bool, args []string) {
+	lines := s.results(ts, args[0], args[1])
+	from, topic, moved := strings.Cut(args[2], ">")
+	if !moved {
+		topic = from
+	}
+	for i := range lines {
+		lines[i] = strings.Replace(lines[i], ","+from+",ok,", ","+topic+",ok,", 1)
+	}
+	if diff := disagreement(s.service, topic, lines, number(ts, args[3])); diff != "" {
 		ts.Fatalf("%s", diff)
+	}
+}
+
+// agrees compares the subscribers of every topic in the results with the rows that
+// are ok: `agrees csv FILE` or `agrees sql JOB`.
+func (s *script) agrees(ts *testscript.TestScript, _ bool, args []string) {
+	subscribers := map[string][]string{}
+	for _, line := range s.results(ts, args[0], args[1]) {
+		fields := strings.Split(line, ",")
+		if fields[3] == "ok" {
+			subscribers[fields[2]] = append(subscribers[fields[2]], fields[1])
+		}
+	}
+	if len(subscribers) == 0 {
+		ts.Fatalf("no row is ok")
+	}
+	for topic, tokens := range subscribers {
+		if diff := firstDifference(s.service.Subscribers(topic), tokens); diff != "" {
+			ts.Fatalf("topic %s: %s", topic, diff)
+		}
 	}
 }
 

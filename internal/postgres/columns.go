@@ -24,7 +24,7 @@ type column struct {
 }
 
 // pick finds a column by the name that a user gave: as it is, or as SQL would
-// read it.
+// read it. flag tells how to name another, or nothing.
 func (c *columns) pick(name, flag string) (Column, error) {
 	candidates := []string{name}
 	if parts, err := ParseName(name); err == nil && len(parts) == 1 {
@@ -41,7 +41,7 @@ func (c *columns) pick(name, flag string) (Column, error) {
 	for i, col := range c.all {
 		names[i] = col.Name
 	}
-	return Column{}, c.relation.Flaw("there is no column %q; it has %s. Name one with %s", name, strings.Join(names, ", "), flag)
+	return Column{}, c.relation.Flaw("there is no column %q; it has %s. Name one%s", name, strings.Join(names, ", "), flag)
 }
 
 // key picks the key column: the one named, else the primary key, else the token.
@@ -52,7 +52,7 @@ func (c *columns) key(named string, token Column) (Column, error) {
 	if named == "" {
 		return token, nil
 	}
-	return c.pick(named, "--key-column")
+	return c.pick(named, " with --key-column")
 }
 
 func (c *columns) unique(name string) bool {

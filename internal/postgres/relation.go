@@ -71,14 +71,14 @@ func Resolve(ctx context.Context, db Querier, w Wanted) (*Relation, error) {
 	if where := trimStatement(w.Where); where != "" {
 		r.From = "(select * from " + r.From + " where (" + where + "\n)) as t"
 	}
-	if r.Token, err = columns.pick(w.TokenColumn, "--token-column"); err != nil {
+	if r.Token, err = columns.pick(w.TokenColumn, " with --token-column"); err != nil {
 		return nil, err
 	}
 	if r.Token.Type == "bytea" {
 		return nil, r.Flaw("the column %q holds bytes, not text; read it with --query and encode(…) or convert_from(…)", r.Token.Name)
 	}
 	for _, name := range w.Further {
-		column, err := columns.pick(name, "another flag")
+		column, err := columns.pick(name, "")
 		if err != nil {
 			return nil, err
 		}
