@@ -49,13 +49,6 @@ func (j *job) once(t *testing.T) {
 	}
 }
 
-func (j *job) status(key string) pipeline.Status {
-	if len(j.results[key]) == 0 {
-		return "none"
-	}
-	return j.results[key][0].Status
-}
-
 func TestSizes(t *testing.T) {
 	for _, test := range []struct {
 		rows int
