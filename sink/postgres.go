@@ -29,6 +29,8 @@ type Postgres struct {
 	lease   time.Duration
 	retry   postgres.Retrier
 
+	idle bool // others held all that was left when we last asked for a segment
+
 	mu   sync.Mutex
 	held map[int]*pipeline.Claim
 
@@ -93,7 +95,7 @@ func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
 	if found := p.job.Asked.differences(asked); len(found) > 0 {
 		return &MismatchError{Job: fmt.Sprintf("job %s", p.job.Name), Differences: found}
 	}
-	held, err := p.heldElsewhere(ctx)
+	_, held, err := p.lookAround(ctx)
 	switch {
 	case err != nil:
 		return err

@@ -13,10 +13,22 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// Claim takes an open segment that nobody holds, or cuts the next one. A segment
-// that is free and cannot be taken at the second try either is locked by the last
-// transaction of the process that held it.
+// Claim takes an open segment that nobody holds, or cuts the next one. While others
+// hold all that is left, each call is one short query.
 func (p *Postgres) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim, error) {
+	claim, err := p.claim(ctx, plan)
+	p.idle = errors.Is(err, pipeline.ErrHeldElsewhere)
+	return claim, err
+}
+
+// claim tries twice: a segment that is free and cannot be taken at the second try
+// either is locked by the last transaction of the process that held it.
+func (p *Postgres) claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim, error) {
+	if p.idle {
+		if err := p.nothingToTake(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for again := false; ; {
 		claim, err := p.claimOpen(ctx)
 		if err != nil || claim != nil {
@@ -159,21 +171,13 @@ func (p *Postgres) lastSegment(ctx context.Context) (last pipeline.Segment, plan
 // nothingToTake says why there is nothing to claim, or nil if there may be
 // something after all.
 func (p *Postgres) nothingToTake(ctx context.Context) error {
-	var free, elsewhere bool
-	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		if err := p.buryDead(ctx); err != nil {
-			return err
-		}
-		return p.pool.QueryRow(ctx, `
-			select coalesce(bool_or(owner is null or owner = $2 or lease_end < clock_timestamp()), false), count(*) > 0
-			from bulksub.segments where job_id = $1 and not done and number <> all($3)`, p.job.ID, p.owner, p.inHand()).Scan(&free, &elsewhere)
-	})
+	free, held, err := p.lookAround(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("look for segments that are left: %w", err)
+		return err
 	case free:
 		return nil
-	case elsewhere:
+	case held:
 		return pipeline.ErrHeldElsewhere
 	default:
 		return pipeline.ErrNothingLeft

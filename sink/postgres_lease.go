@@ -97,41 +97,38 @@ func (p *Postgres) lose(claim *pipeline.Claim) {
 	}
 }
 
-// buryDead takes the segments of processes that are known to have died on this
-// machine, so that a run after a kill need not wait for their leases.
-func (p *Postgres) buryDead(ctx context.Context) error {
-	rows, _ := p.pool.Query(ctx, `
-		select distinct owner, coalesce(process, '') from bulksub.segments
-		where job_id = $1 and not done and owner <> $2`, p.job.ID, p.owner)
-	var dead []string
-	var owner, place string
-	_, err := pgx.ForEachRow(rows, []any{&owner, &place}, func() error {
-		if liveness.Dead(place) {
-			dead = append(dead, owner)
-		}
-		return nil
-	})
-	if err == nil && len(dead) > 0 {
-		_, err = p.pool.Exec(ctx, `update bulksub.segments set owner = null where job_id = $1 and not done and owner = any($2)`, p.job.ID, dead)
-	}
-	if err != nil {
-		return fmt.Errorf("look for processes that have died: %w", err)
-	}
-	return nil
-}
-
-// heldElsewhere reports whether a process that has not died holds a segment.
-func (p *Postgres) heldElsewhere(ctx context.Context) (held bool, err error) {
+// lookAround reports whether an unfinished segment that is not in our hands is free,
+// and whether another process holds one. The segments of a process that is known to
+// have died on this machine become free, so that a run after a kill need not wait
+// for its leases.
+func (p *Postgres) lookAround(ctx context.Context) (free, held bool, err error) {
 	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		if err := p.buryDead(ctx); err != nil {
-			return err
+		free, held = false, false
+		rows, _ := p.pool.Query(ctx, `
+			select distinct coalesce(owner, ''), coalesce(process, ''), owner is null or owner = $2 or lease_end < clock_timestamp()
+			from bulksub.segments where job_id = $1 and not done and number <> all($3)`, p.job.ID, p.owner, p.inHand())
+		var dead []string
+		var owner, process string
+		var ended bool
+		_, err := pgx.ForEachRow(rows, []any{&owner, &process, &ended}, func() error {
+			switch {
+			case ended:
+				free = true
+			case liveness.Dead(process):
+				dead = append(dead, owner)
+			default:
+				held = true
+			}
+			return nil
+		})
+		if err == nil && len(dead) > 0 {
+			free = true
+			_, err = p.pool.Exec(ctx, `update bulksub.segments set owner = null where job_id = $1 and not done and owner = any($2)`, p.job.ID, dead)
 		}
-		return p.pool.QueryRow(ctx, `
-			select exists (select from bulksub.segments
-				where job_id = $1 and not done and owner is not null and lease_end > clock_timestamp())`, p.job.ID).Scan(&held)
+		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("look for other processes: %w", err)
+		return false, false, fmt.Errorf("look for segments that are left: %w", err)
 	}
-	return held, nil
+	return free, held, nil
 }

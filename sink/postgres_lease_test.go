@@ -1,9 +1,15 @@
 package sink
 
 import (
+	"context"
+	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/internal/pgtest"
 	"github.com/bulksub/bulksub/pipeline"
@@ -87,5 +93,37 @@ func TestCloseGivesBack(t *testing.T) {
 	}
 	if c := claim(t, b, 3); c.Segment != first.Segment || second.Lease.Lost() {
 		t.Errorf("claimed %+v", c)
+	}
+}
+
+// queries counts the statements of a pool.
+type queries struct{ atomic.Int64 }
+
+func (q *queries) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	q.Add(1)
+	return ctx
+}
+
+func (*queries) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// TestWaitingIsCheap: a process that waits for another asks one question at a time.
+func TestWaitingIsCheap(t *testing.T) {
+	t.Parallel()
+	db, asked := pgtest.New(t), new(queries)
+	claim(t, newPostgres(t, db, "job"), 1)
+	config := db.Config()
+	config.ConnConfig.Tracer = asked
+	traced, err := pgxpool.NewWithConfig(t.Context(), config)
+	must(t, err)
+	defer traced.Close()
+	idle := newPostgres(t, traced, "job")
+	for i := range 4 {
+		before := asked.Load()
+		if _, err := idle.Claim(t.Context(), plan(t, 1)); !errors.Is(err, pipeline.ErrHeldElsewhere) {
+			t.Fatal(err)
+		}
+		if n := asked.Load() - before; i > 0 && n != 1 {
+			t.Errorf("%d statements", n)
+		}
 	}
 }
