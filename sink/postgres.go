@@ -29,7 +29,8 @@ type Postgres struct {
 	lease   time.Duration
 	retry   postgres.Retrier
 
-	idle bool // others held all that was left when we last asked for a segment
+	metrics ledgerMetrics
+	idle    bool // others held all that was left when we last asked for a segment
 
 	mu   sync.Mutex
 	held map[int]*pipeline.Claim
@@ -69,6 +70,7 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 		lease:   leaseFor,
 		retry:   postgres.Retrier{Patience: patience, Timeout: commitTimeout},
 		held:    make(map[int]*pipeline.Claim),
+		metrics: newLedgerMetrics(),
 	}
 	if err := p.open(ctx, name, asked); err != nil {
 		return nil, err

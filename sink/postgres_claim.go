@@ -56,12 +56,13 @@ func (p *Postgres) claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Cla
 func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
 	var s pipeline.Segment
 	var fence int64
+	var expired bool
 	var done map[string]struct{}
 	var asked time.Time
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		asked = time.Now()
 		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) (err error) {
-			if s, fence, err = p.take(ctx, tx); err != nil {
+			if s, fence, expired, err = p.take(ctx, tx); err != nil {
 				return err
 			}
 			done, err = p.recorded(ctx, tx, s.Number)
@@ -74,21 +75,27 @@ func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim a segment: %w", err)
 	}
+	if expired {
+		p.metrics.takeovers.Inc()
+	}
 	claim := p.hold(s, fence, asked)
 	claim.Recorded = func(key string) bool { _, ok := done[key]; return ok }
 	return claim, nil
 }
 
-func (p *Postgres) take(ctx context.Context, tx pgx.Tx) (s pipeline.Segment, fence int64, err error) {
+// take takes a segment, and tells whether another process let its lease expire.
+func (p *Postgres) take(ctx context.Context, tx pgx.Tx) (s pipeline.Segment, fence int64, expired bool, err error) {
 	err = tx.QueryRow(ctx, `
-		update bulksub.segments set owner = $2, process = $3, fence = fence + 1, lease_end = clock_timestamp() + $4
-		where job_id = $1 and number = (
-			select number from bulksub.segments
+		update bulksub.segments s set owner = $2, process = $3, fence = s.fence + 1, lease_end = clock_timestamp() + $4
+		from (
+			select number, owner from bulksub.segments
 			where job_id = $1 and not done and number <> all($5)
 			and (owner is null or owner = $2 or lease_end < clock_timestamp())
-			order by number limit 1 for update skip locked)
-		returning number, bounds, fence`, p.job.ID, p.owner, p.process, p.lease, p.inHand()).Scan(&s.Number, &s.Bounds, &fence)
-	return s, fence, err
+			order by number limit 1 for update skip locked) as free
+		where s.job_id = $1 and s.number = free.number
+		returning s.number, s.bounds, s.fence, coalesce(free.owner <> $2, false)`,
+		p.job.ID, p.owner, p.process, p.lease, p.inHand()).Scan(&s.Number, &s.Bounds, &fence, &expired)
+	return s, fence, expired, err
 }
 
 func (p *Postgres) recorded(ctx context.Context, tx pgx.Tx, segment int) (map[string]struct{}, error) {

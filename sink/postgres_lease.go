@@ -97,6 +97,12 @@ func (p *Postgres) lose(claim *pipeline.Claim) {
 	}
 }
 
+// refuse notes that what we had to write for a segment was too late.
+func (p *Postgres) refuse(claim *pipeline.Claim) {
+	p.metrics.refused.Inc()
+	p.lose(claim)
+}
+
 // lookAround reports whether an unfinished segment that is not in our hands is free,
 // and whether another process holds one. The segments of a process that is known to
 // have died on this machine become free, so that a run after a kill need not wait
@@ -123,7 +129,7 @@ func (p *Postgres) lookAround(ctx context.Context) (free, held bool, err error) 
 		})
 		if err == nil && len(dead) > 0 {
 			free = true
-			_, err = p.pool.Exec(ctx, `update bulksub.segments set owner = null where job_id = $1 and not done and owner = any($2)`, p.job.ID, dead)
+			err = p.bury(ctx, dead)
 		}
 		return err
 	})
@@ -131,4 +137,10 @@ func (p *Postgres) lookAround(ctx context.Context) (free, held bool, err error) 
 		return false, false, fmt.Errorf("look for segments that are left: %w", err)
 	}
 	return free, held, nil
+}
+
+func (p *Postgres) bury(ctx context.Context, dead []string) error {
+	tag, err := p.pool.Exec(ctx, `update bulksub.segments set owner = null where job_id = $1 and not done and owner = any($2)`, p.job.ID, dead)
+	p.metrics.takeovers.Add(float64(tag.RowsAffected()))
+	return err
 }

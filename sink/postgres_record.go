@@ -68,7 +68,7 @@ func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, results []pipeline.Res
 		return results, nil
 	}
 	for claim := range lost {
-		p.lose(claim)
+		p.refuse(claim)
 	}
 	return slices.DeleteFunc(slices.Clone(results), func(r pipeline.Result) bool { return lost[r.Claim] }), nil
 }
@@ -190,7 +190,7 @@ func (p *Postgres) Finish(ctx context.Context, c *pipeline.Claim) error {
 					select status, count(*) as n from bulksub.rows where job_id = $1 and segment = $2 group by status) as found), '{}')
 			where job_id = $1 and number = $2 and fence = $3`, p.job.ID, number, c.Fence)
 		if err == nil && tag.RowsAffected() == 0 {
-			p.lose(c)
+			p.refuse(c)
 		}
 		return err
 	})

@@ -19,6 +19,9 @@ func (o *jobOptions) check() error {
 	if err := o.service.check(); err != nil {
 		return err
 	}
+	if err := o.metrics.check(); err != nil {
+		return err
+	}
 	given := 0
 	for _, in := range []bool{o.input.csv != "", o.input.table != "", o.input.query != "", len(o.asked.tokens) > 0} {
 		if in {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -22,6 +24,7 @@ type jobOptions struct {
 	service serviceFlags
 	prune   pruneFlags
 	output  outputFlags
+	metrics metricsFlags
 	dryRun  bool
 }
 
@@ -31,6 +34,7 @@ func (o *jobOptions) add(flags *pflag.FlagSet) {
 	o.service.add(flags)
 	o.prune.add(flags)
 	o.output.add(flags)
+	o.metrics.add(flags)
 	flags.BoolVar(&o.dryRun, "dry-run", false, "count rows, batches and flaws; call nothing, change nothing")
 }
 
@@ -62,9 +66,15 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 		return err
 	}
 	defer j.close(log)
+	shown, err := startTelemetry(o.metrics, o.asked.command, log, j.collectors()...)
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	runErr := j.run(cmd.Context(), s, log, cmd.ErrOrStderr())
-	return j.conclude(cmd, runErr, time.Since(began))
+	runErr = j.conclude(cmd, runErr, time.Since(began))
+	shown.stop(runErr)
+	return runErr
 }
 
 // job is an open job.
@@ -91,6 +101,23 @@ func openJob(ctx context.Context, in *input, o jobOptions) (*job, error) {
 		return nil, err
 	}
 	return j, nil
+}
+
+// collectors are where the job's metrics come from.
+func (j *job) collectors() []prometheus.Collector {
+	rate := j.options.service.rate
+	if rate == 0 {
+		rate = math.Inf(1)
+	}
+	ceiling := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "bulksub_rate_ceiling_tokens_per_second", Help: "The rate that was asked for; +Inf without a ceiling.",
+	})
+	ceiling.Set(rate)
+	all := []prometheus.Collector{j.meter, ceiling}
+	if ledger, ok := j.sink.(prometheus.Collector); ok {
+		all = append(all, ledger)
+	}
+	return all
 }
 
 // run does what is left of the job: the rows, then the pruning.

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/bulksub/bulksub/iidclient/iidtest"
+	"github.com/bulksub/bulksub/internal/pgtest"
+)
+
+// gateway stands where a Pushgateway would, and keeps what comes.
+type gateway struct {
+	*httptest.Server
+	mu     sync.Mutex
+	status int
+	pushes []string // method, path and body
+}
+
+func newGateway(t *testing.T) *gateway {
+	g := &gateway{status: http.StatusOK}
+	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.pushes = append(g.pushes, r.Method+" "+r.URL.Path+"\n"+string(body))
+		w.WriteHeader(g.status)
+	}))
+	t.Cleanup(g.Close)
+	return g
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// TestMetricsAreServed: while the job runs, what it counts is there to see, and no
+// token among it (P8).
+func TestMetricsAreServed(t *testing.T) {
+	p, db, address := newProgram(t, scriptFate), pgtest.New(t), freeAddress(t)
+	fillTable(t, db, 5000)
+	pages := map[string]string{"/metrics": "", "/healthz": "", "/debug/pprof/goroutine?debug=1": ""}
+	p.at(4, func(*os.Process) {
+		for path := range pages {
+			if resp, err := http.Get("http://" + address + path); err == nil {
+				body, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				pages[path] = string(body)
+			}
+		}
+	})
+	if code, s := p.run("subscribe", "--topic", "news", "--table", "users", "--attempts", "1", "--concurrency", "1", "--metrics-listen", address,
+		"--database-url", db.Config().ConnString()); code != exitFailedRows {
+		t.Fatalf("ended with %d: %+v", code, s)
+	}
+	for _, name := range []string{
+		`bulksub_calls_total{op="subscribe",outcome="judged"} 3`, `bulksub_rows_total{status="ok"} `, `bulksub_tokens_in_flight 1000`,
+		`bulksub_rate_tokens_per_second 3000`, `bulksub_rate_ceiling_tokens_per_second 3000`, `bulksub_segments{state="held"} 1`,
+		"bulksub_takeovers_total 0", "bulksub_refused_commits_total 0", "bulksub_prune_held_back 0", "bulksub_limiter_wait_seconds_count 4",
+	} {
+		if !strings.Contains(pages["/metrics"], name) {
+			t.Errorf("no %s in\n%s", name, pages["/metrics"])
+		}
+	}
+	if pages["/healthz"] != "ok\n" || !strings.Contains(pages["/debug/pprof/goroutine?debug=1"], "goroutine profile") {
+		t.Errorf("%q", pages)
+	}
+	if leak := wholeToken.FindString(strings.Join([]string{pages["/metrics"], pages["/healthz"]}, "")); leak != "" {
+		t.Errorf("a whole token is shown: %s", leak)
+	}
+}
+
+// failing is a token that never gets a final word.
+func failing() string {
+	for i := 0; ; i++ {
+		if status, _ := expected(iidtest.Token(1, i)); status == "failed" {
+			return iidtest.Token(1, i)
+		}
+	}
+}
+
+// TestMetricsArePushed: a run that fails does not push a success, and a gateway
+// in trouble changes no exit code.
+func TestMetricsArePushed(t *testing.T) {
+	p, g := newProgram(t, scriptFate), newGateway(t)
+	const success = "bulksub_last_success_timestamp_seconds"
+	for _, test := range []struct {
+		token    string
+		status   int
+		code     int
+		succeeds bool
+	}{{"live-1", 200, exitDone, true}, {failing(), 200, exitFailedRows, false}, {"live-1", 500, exitDone, true}} {
+		g.status, g.pushes = test.status, nil
+		code, _ := p.run("subscribe", "--topic", "news", "--attempts", "1", "--pushgateway", g.URL, test.token, "live-2")
+		if code != test.code || len(g.pushes) != 1 || !strings.HasPrefix(g.pushes[0], "POST /metrics/job/bulksub/kind/subscribe\n") {
+			t.Fatalf("ended with %d: %q", code, g.pushes)
+		}
+		if strings.Contains(g.pushes[0], success) != test.succeeds {
+			t.Errorf("success %v: %s", test.succeeds, g.pushes[0])
+		}
+	}
+}
