@@ -55,7 +55,8 @@ func (r *run) failed(rep reply) {
 		if b.failures++; b.failing.IsZero() {
 			b.failing = now
 		}
-		if b.failures >= r.opts.Attempts && (r.outage.blames(b) || r.noneToTell()) {
+		r.outage.answered = r.outage.answered || answered(rep.err)
+		if b.failures >= r.opts.Attempts && r.divisible(b, rep.err) {
 			r.divide(b, rep.err)
 			break
 		}
@@ -66,11 +67,25 @@ func (r *run) failed(rep reply) {
 	}
 }
 
+// divisible reports whether a batch that has had all its attempts is to be divided: in
+// an outage that costs a few calls, and often it is the only way to tell the two
+// apart. A token alone is at fault if others were judged meanwhile; and where
+// nothing is left to tell, if the service itself failed on it.
+func (r *run) divisible(b *batch, err error) bool {
+	switch {
+	case len(b.tokens) > 1:
+		return r.outage.answered
+	case r.outage.blames(b):
+		return true
+	default:
+		return answered(err) && r.noneToTell()
+	}
+}
+
 // noneToTell reports whether nothing is left to send but tokens that have had all
-// their attempts, each alone: no other call can tell whether they are at fault or
-// the service is.
+// their attempts, each alone.
 func (r *run) noneToTell() bool {
-	if !r.outage.answered || r.inFlight > 0 || r.fed() || r.batcher.rows > 0 || r.batcher.next() != nil {
+	if r.inFlight > 0 || r.fed() || r.batcher.rows > 0 || r.batcher.next() != nil {
 		return false
 	}
 	return !slices.ContainsFunc(r.waiting, func(d delayed) bool {

@@ -7,7 +7,7 @@ import "time"
 // enough to see the service come back, too little to keep it down.
 type outage struct {
 	patience time.Duration // how long an outage is sat out
-	answered bool          // the service has judged a token in this run
+	answered bool          // the service has given a sign of life in this job
 	last     time.Time     // when it did so last
 	since    time.Time     // the first failure after that; zero while all is well
 	failures int           // failures in a row, over all batches
@@ -43,19 +43,15 @@ func (o *outage) failed(now time.Time, kind CallKind, concurrency int, chance fl
 // total reports whether as many calls in a row have failed as there are workers.
 func (o *outage) total(concurrency int) bool { return o.failures > concurrency }
 
-// blames reports whether a batch that has had all its attempts is to be divided:
-// in an outage that costs a few calls, and with nothing else left to send it is
-// the only way to tell the two apart. A token alone is to blame if the service
-// judged others since its batch began to fail.
-func (o *outage) blames(b *batch) bool {
-	return o.answered && (len(b.tokens) > 1 || o.last.After(b.failing))
-}
+// blames reports whether a batch that has had all its attempts is at fault: the
+// service judged others since it began to fail.
+func (o *outage) blames(b *batch) bool { return o.last.After(b.failing) }
 
 // over reports whether patience is at its end.
 func (o *outage) over(now time.Time) bool {
 	return !o.since.IsZero() && now.Sub(o.since) >= o.patience
 }
 
-// vain reports whether a batch has had all its attempts at a service that never
-// judged a token in this run: it is waited for with less patience.
+// vain reports whether a batch has had all its attempts at a service that never gave
+// a sign of life in this job: it is waited for with less patience.
 func (o *outage) vain(b *batch, attempts int) bool { return !o.answered && b.failures >= attempts }

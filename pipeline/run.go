@@ -138,7 +138,7 @@ func newRun(job Job, opts Options, before Counts, halt context.CancelFunc) *run 
 		records:   make(chan record),
 		acks:      make(chan ack, 1),
 		halt:      halt,
-		outage:    outage{patience: opts.Patience, answered: before[OK] > 0},
+		outage:    outage{patience: opts.Patience, answered: before.Rows() > before[Malformed]},
 		brake:     newBrake(opts.MaxRejected, before),
 		reading:   true,
 	}

@@ -51,7 +51,11 @@ type CallError struct {
 	Kind  CallKind
 	After time.Duration // what the service asked to wait; 0 if it did not
 	Code  string        // the service's own word, if it had one
-	Err   error
+	// Answered: the service, and nothing on the way to it, failed on this very call,
+	// as far as can be told; a call of one token that always fails so is that token's
+	// fault.
+	Answered bool
+	Err      error
 }
 
 func (e *CallError) Error() string { return e.Err.Error() }

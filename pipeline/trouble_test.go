@@ -101,31 +101,57 @@ func TestSlowServiceWithOneBadBatch(t *testing.T) {
 	})
 }
 
-// TestLastTokensThatAlwaysFail: with nothing else left to tell them from an outage,
-// a few tokens do not keep the job from its end; in a job that never got an answer
-// they are no different from an outage.
+// TestLastTokensThatAlwaysFail: with nothing else left to tell, tokens on which the
+// service itself fails have failed; with calls that do not come through, they are left
+// for the next run.
 func TestLastTokensThatAlwaysFail(t *testing.T) {
 	for _, test := range []struct {
-		others int
-		failed bool
-	}{{0, false}, {1000, true}} {
+		others   int // rows done before
+		answered bool
+		waits    time.Duration
+	}{{0, false, 0}, {0, true, 0}, {1000, false, 15 * time.Minute}, {1000, true, 0}} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &service{latency: time.Second}
 			j, start := newJob(test.others, s), time.Now()
 			j.must(t)
-			s.trouble = func(int, pipeline.Action, []string) error { return callError(pipeline.Unavailable, 0) }
+			s.trouble = func(int, pipeline.Action, []string) error {
+				return &pipeline.CallError{Kind: pipeline.Unavailable, Answered: test.answered, Err: errors.New("no verdict")}
+			}
 			j.rows = numbered(test.others + 3)
 			j.done[1] = false
 			err := j.run(t.Context())
 			_, unavailable := errors.AsType[*pipeline.UnavailableError](err)
-			if unavailable == test.failed || test.failed && (err != nil || j.counts()[pipeline.Failed] != 3) || !test.failed && len(j.results) > 0 {
-				t.Errorf("%v, %v", err, j.counts())
+			if unavailable == test.answered || test.answered && err != nil {
+				t.Errorf("%+v: %v", test, err)
 			}
-			if took := time.Since(start); took > 5*time.Minute {
-				t.Errorf("took %s", took)
+			if failed := j.counts()[pipeline.Failed]; failed > 0 != test.answered || len(j.results) != test.others+int(failed) {
+				t.Errorf("%+v: %v", test, j.counts())
+			}
+			if took := time.Since(start); took < test.waits || took > test.waits+5*time.Minute {
+				t.Errorf("%+v: took %s", test, took)
 			}
 		})
 	}
+}
+
+// TestSmallJobWithPoison: a batch that was the only one is divided too, although
+// nothing has been judged yet.
+func TestSmallJobWithPoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{latency: time.Second}
+		s.trouble = func(_ int, _ pipeline.Action, tokens []string) error {
+			if has(tokens, "token-7") {
+				return &pipeline.CallError{Kind: pipeline.Unavailable, Answered: true, Err: errors.New("HTTP 500")}
+			}
+			return nil
+		}
+		j := newJob(300, s)
+		j.must(t)
+		j.once(t)
+		if c := j.counts(); c[pipeline.Failed] != 1 || c[pipeline.OK] != 299 {
+			t.Errorf("%v", c)
+		}
+	})
 }
 
 func TestServiceThatNeverAnswers(t *testing.T) {

@@ -72,6 +72,11 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
+func answered(err error) bool {
+	call, ok := errors.AsType[*CallError](err)
+	return ok && call.Answered
+}
+
 func codeOf(err error) string {
 	if call, ok := errors.AsType[*CallError](err); ok {
 		return call.Code

@@ -57,9 +57,13 @@ func callError(err error) error {
 	call := &pipeline.CallError{Kind: pipeline.Unavailable, Err: err}
 	if answer, ok := errors.AsType[*iidclient.StatusError](err); ok {
 		call.Kind, call.After, call.Code = statusKind(answer), answer.RetryAfter, answer.Code
+		call.Answered = !elsewhere(answer.Status)
 		if advice := statusAdvice(answer); call.Kind == pipeline.Fatal && advice != "" {
 			call.Err = fmt.Errorf("%w; %s", err, advice)
 		}
+	}
+	if _, ok := errors.AsType[*iidclient.ReplyError](err); ok {
+		call.Answered = true
 	}
 	if credential, ok := errors.AsType[*iidclient.CredentialError](err); ok && credential.Final {
 		call.Kind = pipeline.Fatal
@@ -68,6 +72,16 @@ func callError(err error) error {
 		call.Kind = pipeline.Fatal
 	}
 	return call
+}
+
+// elsewhere reports whether a status tells of trouble before the service, or of too
+// much work, rather than of this call.
+func elsewhere(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
 
 func statusKind(answer *iidclient.StatusError) pipeline.CallKind {
