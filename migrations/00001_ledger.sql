@@ -60,15 +60,23 @@ create table bulksub.pruned (
 );
 create index pruned_job on bulksub.pruned (job_id, id) where restored_at is null;
 
--- The rate that all processes share for a project.
+-- The rate that all processes share for a project: a leaky bucket of token
+-- operations, and how far the service has brought the rate down.
 create table bulksub.budgets (
 	project    text        primary key check (project <> ''),
-	free_at    timestamptz not null default to_timestamp(0), -- when the next call may go
-	rate       float8      not null default 'infinity', -- token operations per second that the service has brought it down to
+	level      float8      not null default 0, -- what was in the bucket
+	level_at   timestamptz not null default to_timestamp(0),
+	ceiling    float8      not null default 0, -- the highest of late, of all processes
+	ceiling_at timestamptz not null default to_timestamp(0),
+	pace       float8      not null default 0, -- operations per second before paced_at
+	paced      float8      not null default 0, -- operations since
+	paced_at   timestamptz not null default to_timestamp(0),
+	rate       float8      not null default 'infinity', -- what the service has brought it down to
 	step       float8      not null default 0,
 	changed_at timestamptz not null default to_timestamp(0),
 	cut_at     timestamptz not null default to_timestamp(0),
-	hold_until timestamptz not null default to_timestamp(0)
+	hold_until timestamptz not null default to_timestamp(0),
+	version    bigint      not null default 0 -- counts the changes of the five above
 );
 
 create table bulksub.tokens (

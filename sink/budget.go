@@ -2,36 +2,40 @@ package sink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// Budget is the rate that all processes on one database share for a project (P5):
-// each call's operations are taken from it in one statement ahead of the call, and a
-// quota that one process meets slows all of them. Each process brings a ceiling
-// of its own; none goes beyond that, whatever others are allowed.
+// Budget is the rate that all processes on one database share for a project (P5). It
+// is a leaky bucket in a row of bulksub.budgets: a call's operations are poured in by
+// one statement ahead of the call, and the call goes when what was there before has
+// run out. A quota that one process meets slows all of them ([pipeline.Throttle]).
+//
+// Each process brings a ceiling of its own and keeps to it by itself; the bucket
+// runs out at the highest ceiling of late, so that a slow process does not hold up
+// a fast one.
 type Budget struct {
 	pool    *pgxpool.Pool
 	project string
-	ceiling float64 // token operations per second; +Inf: none
+	ceiling float64 // token operations per second of this process; +Inf: none
+	own     *pipeline.Limiter
 	retry   postgres.Retrier
 	turn    chan struct{} // in the hands of the one that waits; the others queue for it
+	lot     lot           // with the turn
 
-	mu      sync.Mutex
-	largest int // the most operations asked for at once
-	pace    pipeline.Pace
-	asked   time.Time // when the database last said that there is no ceiling
-	open    pipeline.Grant
-	calm    time.Time // when the database was last told that all is calm
+	mu        sync.Mutex
+	pace      pipeline.Pace
+	largest   int       // the most operations asked for at once
+	throttled bool      // the service had brought the rate down when we last asked
+	calm      time.Time // when the database was last told that all is calm
+	met       time.Time // when we last met a quota
 }
 
 var _ pipeline.Budget = (*Budget)(nil)
@@ -39,29 +43,36 @@ var _ pipeline.Budget = (*Budget)(nil)
 const (
 	// ahead is how far ahead of its time a call's place is taken. What is further
 	// off is not promised: the rate may change until then.
-	ahead = time.Second
-	// trusted is how long a process without a ceiling goes on without asking
-	// whether another has met a quota.
-	trusted = time.Second
+	ahead = 250 * time.Millisecond
+	// trusted is how long a process without a ceiling goes on before it tells the
+	// others what it has sent, and hears whether one has met a quota.
+	trusted = 100 * time.Millisecond
+	// lotTime is how much time's worth of small calls is taken at once.
+	lotTime = 50 * time.Millisecond
+	// waitMost is how long to wait before asking again for a place.
+	waitMost = time.Second
 	// forgotten is how old a quota is when a new process pays it no heed.
 	forgotten = 10 * time.Minute
 	// slowest is how long a batch waits at the lowest rate that a quota leads to.
 	slowest = time.Minute
+	// budgetTimeout is for one statement, which touches one row.
+	budgetTimeout = 5 * time.Second
 )
 
 // OpenBudget opens the budget of a project, with a ceiling of perSecond token
 // operations for this process, 0 meaning none. A database that goes away is
 // waited for as long as patience says.
 func OpenBudget(ctx context.Context, pool *pgxpool.Pool, project string, perSecond float64, patience time.Duration) (*Budget, error) {
-	if perSecond <= 0 {
-		perSecond = math.Inf(1)
-	}
 	b := &Budget{
 		pool:    pool,
 		project: project,
 		ceiling: perSecond,
-		retry:   postgres.Retrier{Patience: patience, Timeout: commitTimeout},
+		own:     pipeline.NewLimiter(perSecond),
+		retry:   postgres.Retrier{Patience: patience, Timeout: budgetTimeout},
 		turn:    make(chan struct{}, 1),
+	}
+	if perSecond <= 0 {
+		b.ceiling = math.Inf(1)
 	}
 	err := b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		_, err := pool.Exec(ctx, `
@@ -78,125 +89,142 @@ func OpenBudget(ctx context.Context, pool *pgxpool.Pool, project string, perSeco
 // Wait blocks until n token operations may be sent at once, or ctx ends. Callers
 // in one process are served in the order in which they came.
 func (b *Budget) Wait(ctx context.Context, n int) (pipeline.Grant, error) {
+	if _, err := b.own.Wait(ctx, n); err != nil {
+		return pipeline.Grant{}, err
+	}
 	select {
 	case b.turn <- struct{}{}:
 		defer func() { <-b.turn }()
 	case <-ctx.Done():
 		return pipeline.Grant{}, ctx.Err()
 	}
-	if g, ok := b.unlimited(n); ok {
-		return g, nil
-	}
+	b.note(n)
 	for {
-		g, wait, err := b.take(ctx, n)
+		g, at, err := b.place(ctx, n)
 		if err != nil {
 			return pipeline.Grant{}, b.explain(err)
 		}
 		select {
-		case <-time.After(wait):
+		case <-time.After(time.Until(at)):
 		case <-ctx.Done():
 			return pipeline.Grant{}, ctx.Err()
 		}
-		if !g.At.IsZero() {
-			b.granted(g, n)
+		if !g.At.IsZero() && !b.overtaken(at) {
 			return g, nil
 		}
 	}
 }
 
-// unlimited grants what the database need not be asked about.
-func (b *Budget) unlimited(n int) (pipeline.Grant, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	since := time.Since(b.asked)
-	if since > trusted {
-		return pipeline.Grant{}, false
-	}
-	b.pace.Add(time.Now(), n)
-	b.largest = max(b.largest, n)
-	return pipeline.Grant{At: b.open.At.Add(since), Rate: b.open.Rate}, true
-}
-
-func (b *Budget) granted(g pipeline.Grant, n int) {
+func (b *Budget) note(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pace.Add(time.Now(), n)
 	b.largest = max(b.largest, n)
-	if math.IsInf(g.Rate, 1) {
-		b.asked, b.open = time.Now(), g
-	}
 }
 
-// take takes the next place for n operations and says how long it is off. Without
-// a grant there is none yet: ask again after the wait.
-func (b *Budget) take(ctx context.Context, n int) (g pipeline.Grant, wait time.Duration, err error) {
-	var at time.Time
-	err = b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		return b.pool.QueryRow(ctx, `
-			update bulksub.budgets
-			set free_at = greatest(free_at, hold_until, clock_timestamp()) + make_interval(secs => $2 / least(rate, $3))
-			where project = $1 and greatest(free_at, hold_until) < clock_timestamp() + $4
-			returning clock_timestamp(), least(rate, $3), free_at - make_interval(secs => $2 / least(rate, $3))`,
-			b.project, float64(n), b.ceiling, ahead).Scan(&g.At, &g.Rate, &at)
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return pipeline.Grant{}, ahead, nil
+// overtaken reports whether this process has met a quota after a place at that time was
+// taken, which then counts no more.
+func (b *Budget) overtaken(at time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.met.After(at.Add(-ahead))
+}
+
+// lot is what was taken at once and not yet used up.
+type lot struct {
+	grant pipeline.Grant
+	size  int           // operations in a call
+	calls int           // that are left
+	next  time.Time     // the time of the first of them
+	step  time.Duration // between two of them
+	until time.Time     // without a ceiling: any number of calls until then
+	spent int           // without a ceiling: operations that the others do not know of
+}
+
+// place is when a call of n operations may go, from the lot or from the database.
+// Without a grant there is no place yet, and that is when to ask again.
+func (b *Budget) place(ctx context.Context, n int) (pipeline.Grant, time.Time, error) {
+	now := time.Now()
+	if now.Before(b.lot.until) {
+		b.lot.spent += n
+		return b.lot.grant, now, nil
 	}
-	return g, at.Sub(g.At), err
+	if b.lot.calls == 0 || b.lot.size != n || b.overtaken(b.lot.next) {
+		if err := b.refill(ctx, n); err != nil || b.lot.calls == 0 {
+			return pipeline.Grant{}, b.lot.next, err
+		}
+	}
+	at := b.lot.next
+	b.lot.calls--
+	b.lot.next = at.Add(b.lot.step)
+	return b.lot.grant, at, nil
+}
+
+// refill takes the next lot: as many calls as the rate allows in a short time, and
+// one at least.
+func (b *Budget) refill(ctx context.Context, n int) error {
+	calls := 1
+	if rate := min(b.lot.grant.Rate, b.ceiling); !math.IsInf(rate, 1) {
+		calls = max(1, int(rate*lotTime.Seconds())/n)
+	}
+	before := b.lot
+	b.lot = lot{size: n, grant: before.grant}
+	asked := time.Now()
+	g, wait, err := b.take(ctx, calls*n+before.spent)
+	switch {
+	case err != nil:
+		return err
+	case g.At.IsZero():
+		b.lot.next, b.lot.spent = asked.Add(wait), before.spent
+	case math.IsInf(g.Rate, 1):
+		b.lot = lot{size: n, grant: g, calls: 1, next: asked, until: asked.Add(trusted)}
+	default:
+		b.lot = lot{size: n, grant: g, calls: calls, next: time.Now().Add(wait), step: time.Duration(float64(n) / g.Rate * float64(time.Second))}
+		if b.lot.next.Before(before.next) {
+			b.lot.next = before.next // the answer came faster than the one before
+		}
+	}
+	return nil
 }
 
 // Answered slows all processes down, or lets them step up again. Calm is told once
 // a second at most.
 func (b *Budget) Answered(ctx context.Context, g pipeline.Grant, q pipeline.Quota) error {
-	if !q.Met && !b.tellCalm(g) {
+	if !q.Met && !b.tellCalm() {
 		return nil
 	}
 	b.mu.Lock()
 	largest := float64(b.largest)
 	pace := max(b.pace.Rate(time.Now()), largest)
-	b.asked = time.Time{}
+	if q.Met {
+		b.met = time.Now()
+	}
 	b.mu.Unlock()
-	err := b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		return b.change(ctx, func(t *pipeline.Throttle, now time.Time) {
-			if q.Met {
-				t.Rate = min(t.Rate, b.ceiling)
-				t.Met(now, g.At, q.After, pace, largest/slowest.Seconds())
-			} else {
-				t.Calm(now, g.At, b.ceiling)
+	for {
+		changed, err := b.change(ctx, func(t *pipeline.Throttle, now time.Time, ceiling, shared float64) bool {
+			if !q.Met {
+				return t.Calm(now, g.At, ceiling)
 			}
+			t.Rate = min(t.Rate, ceiling)
+			t.Met(now, g.At, q.After, max(pace, shared), largest/slowest.Seconds())
+			return true
 		})
-	})
-	return b.explain(err)
+		if err != nil || changed {
+			return b.explain(err)
+		}
+	}
 }
 
-// tellCalm reports whether a reply that met no quota is worth a word: the rate is
-// below the ceiling, and the last word is a while ago.
-func (b *Budget) tellCalm(g pipeline.Grant) bool {
+// tellCalm reports whether a reply that met no quota is worth a word: the service has
+// brought the rate down, and the last word is a while ago.
+func (b *Budget) tellCalm() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if g.Rate >= b.ceiling || time.Since(b.calm) < time.Second {
+	if !b.throttled || time.Since(b.calm) < time.Second {
 		return false
 	}
 	b.calm = time.Now()
 	return true
-}
-
-// change changes what the service has brought the rate down to. now is the
-// database's time.
-func (b *Budget) change(ctx context.Context, change func(t *pipeline.Throttle, now time.Time)) error {
-	return pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
-		var t pipeline.Throttle
-		var now time.Time
-		err := tx.QueryRow(ctx, `select rate, step, changed_at, cut_at, hold_until, clock_timestamp() from bulksub.budgets where project = $1 for update`,
-			b.project).Scan(&t.Rate, &t.Step, &t.Changed, &t.Cut, &t.Hold, &now)
-		if err != nil {
-			return err
-		}
-		change(&t, now)
-		_, err = tx.Exec(ctx, `update bulksub.budgets set rate = $2, step = $3, changed_at = $4, cut_at = $5, hold_until = $6 where project = $1`,
-			b.project, t.Rate, t.Step, t.Changed, t.Cut, t.Hold)
-		return err
-	})
 }
 
 func (b *Budget) explain(err error) error {

@@ -56,12 +56,12 @@ func TestBudgetIsShared(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if len(places) != 60 {
+	if len(places) < 20 {
 		t.Fatalf("%d places", len(places))
 	}
 	slices.SortFunc(places, time.Time.Compare)
 	for i, at := range places[1:] {
-		if apart := at.Sub(places[i]); apart < 12500*time.Microsecond {
+		if apart := at.Sub(places[i]).Round(time.Microsecond); apart < 12500*time.Microsecond {
 			t.Errorf("two batches of %d within %s", n, apart)
 		}
 	}
@@ -71,9 +71,9 @@ func TestBudgetWaits(t *testing.T) {
 	db := pgtest.New(t)
 	b := budgets(t, db, 100_000)[0]
 	for range 5 {
-		_, err := b.Wait(t.Context(), 1000)
+		_, err := b.Wait(t.Context(), 5000)
 		must(t, err)
-		if !ask[bool](t, db, `select free_at - interval '10 ms' <= clock_timestamp() from bulksub.budgets`) {
+		if !ask[bool](t, db, `select level_at + make_interval(secs => (level - 5000) / 100000) <= clock_timestamp() from bulksub.budgets`) {
 			t.Error("a call goes before its time")
 		}
 	}
@@ -83,12 +83,12 @@ func TestBudgetWaits(t *testing.T) {
 // were in flight lead to one cut.
 func TestQuotaSlowsAll(t *testing.T) {
 	pool := pgtest.New(t)
-	list := budgets(t, pool, 4000, 4000, 1000, 0)
+	list := budgets(t, pool, 4000, 4000, 1000, 4000)
 	first, _, _ := place(t, list[0], 10)
 	second, _, _ := place(t, list[1], 10)
 	answered(t, list[0], first, pipeline.Quota{Met: true})
 	answered(t, list[1], second, pipeline.Quota{Met: true})
-	for i, want := range []float64{2000, 2000, 1000, 2000} {
+	for i, want := range []float64{2000, 2000, 2000, 2000} {
 		if g, _, _ := place(t, list[i], 10); g.Rate != want {
 			t.Errorf("process %d has a rate of %v, want %v", i, g.Rate, want)
 		}
@@ -129,8 +129,71 @@ func TestNoCeiling(t *testing.T) {
 	g, err := list[1].Wait(t.Context(), 1000)
 	must(t, err)
 	answered(t, list[1], g, pipeline.Quota{Met: true})
-	list[0].asked = time.Time{} // a second later
-	if g, err = list[0].Wait(t.Context(), 1); err != nil || g.Rate != 500 {
+	list[0].lot.until = time.Time{} // a while later
+	if g, err = list[0].Wait(t.Context(), 1); err != nil || g.Rate < 500 || math.IsInf(g.Rate, 1) {
 		t.Errorf("rate %v, %v", g.Rate, err)
+	}
+}
+
+// TestSlowProcessHoldsNobodyUp: a process with a low ceiling keeps to it by itself,
+// and what it has sent weighs no more in the bucket than what others send; nor does
+// a ceiling outlive its process.
+func TestSlowProcessHoldsNobodyUp(t *testing.T) {
+	list := budgets(t, pgtest.New(t), 0.001, 4000)
+	slow, fast := list[0], list[1]
+	if g, _, ok := place(t, slow, 1000); !ok || g.Rate != 0.001 {
+		t.Fatalf("rate %v, %v", g.Rate, ok)
+	}
+	if _, at, ok := place(t, fast, 1000); !ok || at.IsZero() {
+		t.Fatal("a batch at a thousandth of an operation per second holds up others")
+	}
+	g, at, ok := place(t, slow, 1000)
+	if wait := at.Sub(g.At).Round(time.Millisecond); ok || g.Rate != 0 || wait > time.Second {
+		t.Errorf("place after %s at a rate of %v", wait, g.Rate)
+	}
+}
+
+// TestSmallCallsAreTakenInLots: calls of one operation ask the database a few times,
+// and go at places of their own.
+func TestSmallCallsAreTakenInLots(t *testing.T) {
+	db, asked := pgtest.New(t), new(queries)
+	config := db.Config()
+	config.ConnConfig.Tracer = asked
+	traced, err := pgxpool.NewWithConfig(t.Context(), config)
+	must(t, err)
+	defer traced.Close()
+	b := budgets(t, traced, 2000)[0]
+	before := asked.Load()
+	var last time.Time
+	for range 501 {
+		g, at, err := b.place(t.Context(), 1)
+		must(t, err)
+		if g.At.IsZero() {
+			continue
+		}
+		if apart := at.Sub(last); !last.IsZero() && apart < 499*time.Microsecond {
+			t.Fatalf("two calls %s apart at 2,000 a second", apart)
+		}
+		last = at
+	}
+	if n := asked.Load() - before; n > 20 {
+		t.Errorf("%d statements for 501 calls", n)
+	}
+}
+
+// TestFrozenProcessHoldsNobodyUp: one that stops between reading and writing what the
+// service said holds no lock, and what it had in mind is not written.
+func TestFrozenProcessHoldsNobodyUp(t *testing.T) {
+	list := budgets(t, pgtest.New(t), 4000, 4000)
+	frozen, awake := list[0], list[1]
+	g, _, _ := place(t, awake, 10)
+	changed, err := frozen.change(t.Context(), func(rate *pipeline.Throttle, now time.Time, _, _ float64) bool {
+		answered(t, awake, g, pipeline.Quota{Met: true})
+		rate.Rate = 1
+		return true
+	})
+	must(t, err)
+	if g, _, _ := place(t, awake, 10); changed || g.Rate != 2000 {
+		t.Errorf("written %v, rate %v", changed, g.Rate)
 	}
 }

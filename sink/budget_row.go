@@ -1,0 +1,87 @@
+package sink
+
+import (
+	"context"
+	"time"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// leak computes what is in the bucket now, and the rate at which it runs out. The clock
+// may have been read before the row was to be had: it never stands behind the row.
+const leak = `
+	select *, case when outflow = 'infinity' then 0
+		else greatest(0, level - extract(epoch from now - level_at) * outflow) end as content
+	from (
+		select *, least(rate, top) as outflow from (
+			select *, case when $2 >= ceiling or ceiling_at < now - interval '1 min' then $2 else ceiling end as top
+			from (select *, greatest(clock_timestamp(), level_at) as now from bulksub.budgets where project = $1 for update) as row
+		) as with_top
+	) as with_outflow`
+
+// take pours n operations in and says how long it takes until they may go. Without a
+// grant it is too long to promise anything: ask again after the wait.
+func (b *Budget) take(ctx context.Context, n int) (g pipeline.Grant, wait time.Duration, err error) {
+	var seconds, rate float64
+	var granted, throttled bool
+	var now time.Time
+	err = b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		return b.pool.QueryRow(ctx, `
+			with bucket as materialized (`+leak+`), turn as (
+				select *, greatest(content / outflow, extract(epoch from hold_until - now)) as seconds from bucket
+			), poured as (
+				update bulksub.budgets b set
+					level = content + $3, level_at = now,
+					ceiling = top, ceiling_at = case when $2 >= top then now else t.ceiling_at end,
+					pace = case when fresh then t.pace else t.paced / greatest(extract(epoch from now - t.paced_at), 0.5) end,
+					paced = case when fresh then t.paced else 0 end + $3,
+					paced_at = case when fresh then t.paced_at else now end
+				from (select *, now < paced_at + interval '0.5 s' as fresh from turn) t
+				where b.project = t.project and seconds <= $4
+				returning b.project
+			)
+			select now, outflow, rate < top, greatest(seconds, 0), exists (select from poured) from turn`,
+			b.project, b.ceiling, float64(n), ahead.Seconds()).Scan(&now, &rate, &throttled, &seconds, &granted)
+	})
+	if err != nil {
+		return pipeline.Grant{}, 0, err
+	}
+	b.mu.Lock()
+	b.throttled = throttled
+	b.mu.Unlock()
+	if !granted {
+		return pipeline.Grant{}, time.Duration(min(seconds-ahead.Seconds(), waitMost.Seconds()) * float64(time.Second)), nil
+	}
+	return pipeline.Grant{At: now, Rate: rate}, time.Duration(seconds * float64(time.Second)), nil
+}
+
+// change changes what the service has brought the rate down to. now is the database's
+// time, ceiling the highest of late, and shared what all processes have sent in
+// the last second. It reports false if another process was faster: no lock is held while
+// this one thinks, for it may be frozen meanwhile.
+func (b *Budget) change(ctx context.Context, change func(t *pipeline.Throttle, now time.Time, ceiling, shared float64) bool) (changed bool, err error) {
+	err = b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		var t pipeline.Throttle
+		var now time.Time
+		var version int64
+		var ceiling, shared float64
+		err := b.pool.QueryRow(ctx, `
+			select rate, step, changed_at, cut_at, hold_until, version, ceiling, clock_timestamp(),
+				case when clock_timestamp() > paced_at + interval '2 s' then 0
+				else greatest(pace, paced / greatest(extract(epoch from clock_timestamp() - paced_at), 0.5)) end
+			from bulksub.budgets where project = $1`, b.project).
+			Scan(&t.Rate, &t.Step, &t.Changed, &t.Cut, &t.Hold, &version, &ceiling, &now, &shared)
+		if err != nil {
+			return err
+		}
+		if changed = !change(&t, now, ceiling, shared); changed {
+			return nil // nothing is to be changed
+		}
+		tag, err := b.pool.Exec(ctx, `
+			update bulksub.budgets set rate = $3, step = $4, changed_at = $5, cut_at = $6, hold_until = $7, version = version + 1
+			where project = $1 and version = $2`, b.project, version, t.Rate, t.Step, t.Changed, t.Cut, t.Hold)
+		changed = tag.RowsAffected() > 0
+		return err
+	})
+	return changed, err
+}
