@@ -14,12 +14,19 @@ type Service struct{ Client *iidclient.Client }
 var _ pipeline.Service = Service{}
 
 // Limit is the size of a batch.
-func (Service) Limit(pipeline.Action) int { return iidclient.MaxBatch }
+func (Service) Limit(a pipeline.Action) int {
+	if a.Op == pipeline.Import {
+		return iidclient.MaxImport
+	}
+	return iidclient.MaxBatch
+}
 
-// Call subscribes or unsubscribes a batch.
+// Call imports, subscribes or unsubscribes a batch.
 func (s Service) Call(ctx context.Context, a pipeline.Action, tokens []string) ([]pipeline.Outcome, error) {
 	call := s.Client.BatchAdd
 	switch a.Op {
+	case pipeline.Import:
+		return s.importTokens(ctx, a, tokens)
 	case pipeline.Subscribe:
 	case pipeline.Unsubscribe:
 		call = s.Client.BatchRemove
