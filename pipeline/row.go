@@ -37,10 +37,16 @@ type Action struct {
 
 // String is the action in words.
 func (a Action) String() string {
-	if a.Topic == "" {
-		return string(a.Op)
+	words := string(a.Op)
+	for _, of := range []string{a.Application, a.Topic} {
+		if of != "" {
+			words += " " + of
+		}
 	}
-	return string(a.Op) + " " + a.Topic
+	if a.Sandbox {
+		words += " sandbox"
+	}
+	return words
 }
 
 // Row is one row of the input.

@@ -26,3 +26,16 @@ func TestTokenFlaw(t *testing.T) {
 		}
 	}
 }
+
+func TestActionInWords(t *testing.T) {
+	for want, action := range map[string]pipeline.Action{
+		"subscribe news":                 {Op: pipeline.Subscribe, Topic: "news"},
+		"import com.example.app":         {Op: pipeline.Import, Application: "com.example.app"},
+		"import com.example.app sandbox": {Op: pipeline.Import, Application: "com.example.app", Sandbox: true},
+		"info":                           {Op: pipeline.Info},
+	} {
+		if got := action.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"math"
 	"text/tabwriter"
 
+	"github.com/bulksub/bulksub/internal/iid"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
@@ -52,7 +54,7 @@ func (f *forecast) see(row pipeline.Row, seen *tokenSet) {
 		f.Malformed++
 		return
 	}
-	if !seen.add(row.Token + " " + row.Actions[0].String()) {
+	if !seen.add(cmp.Or(row.Subject, row.Token) + " " + row.Actions[0].String()) {
 		f.Duplicates++
 		return
 	}
@@ -62,8 +64,9 @@ func (f *forecast) see(row pipeline.Row, seen *tokenSet) {
 }
 
 func (f *forecast) conclude(o jobOptions, seen *tokenSet) {
-	size, tokens := int64(min(o.service.batchSize, o.asked.batch)), int64(0)
-	for _, n := range f.calls {
+	tokens := int64(0)
+	for a, n := range f.calls {
+		size := int64(min(o.service.batchSize, iid.Service{}.Limit(a)))
 		f.Batches += (n + size - 1) / size
 		tokens += n
 	}

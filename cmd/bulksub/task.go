@@ -21,7 +21,6 @@ type asking struct {
 	tasks   source.Tasks
 	columns []string // further columns that tasks wants
 	grouped bool     // by the first of them
-	batch   int      // tokens in a call, at most
 	single  bool     // the token goes through the call for a single relation
 }
 

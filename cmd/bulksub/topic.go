@@ -3,7 +3,6 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/bulksub/bulksub/iidclient"
 	"github.com/bulksub/bulksub/pipeline"
 	"github.com/bulksub/bulksub/sink"
 )
@@ -48,7 +47,7 @@ command again to go on after an interruption; what was recorded is not sent agai
 			if len(topics.topics) == 0 && topics.column == "" {
 				return usagef("there is no topic: give --topic NAME or --topic-column NAME")
 			}
-			options.asked = asking{command: string(o.op), words: sink.Asked{}, tokens: tokens, batch: iidclient.MaxBatch}
+			options.asked = asking{command: string(o.op), words: sink.Asked{}, tokens: tokens}
 			topics.ask(&options.asked, o.op)
 			options.asked.single = o.op == pipeline.Subscribe && len(tokens) == 1 && len(topics.topics) == 1
 			return runJob(cmd, options)
