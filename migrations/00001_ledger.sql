@@ -80,8 +80,11 @@ create table bulksub.budgets (
 );
 
 create table bulksub.tokens (
-	id        bigint      generated always as identity primary key,
-	token     text        not null unique,
-	added_at  timestamptz not null default clock_timestamp(),
-	pruned_at timestamptz
+	id         bigint      generated always as identity primary key,
+	token      text        not null unique,
+	apns_token text,    -- in lower case, of which an import has made the token
+	bundle_id  text,    -- of the app that it was imported for
+	sandbox    boolean, -- and whether in the sandbox of APNs
+	added_at   timestamptz not null default clock_timestamp(),
+	pruned_at  timestamptz
 );

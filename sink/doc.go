@@ -11,6 +11,7 @@
 //   - A process whose lease somebody else has taken over writes nothing (P9): each
 //     write compares the segment's fence in the same transaction. One process or
 //     fifty, the results are the same (P12).
+//   - What a job changes besides ([Effect]) is there with its results, or not at all.
 //   - No transaction stays open longer than one commit (P7).
 //   - [Pruner] takes a row out of a table only on its own not-found, only if it
 //     still holds the token that was judged, only below a limit, and only into an

@@ -28,6 +28,7 @@ type Postgres struct {
 	process string // where we run, for those who can see whether we still do
 	lease   time.Duration
 	retry   postgres.Retrier
+	effects []Effect
 
 	metrics ledgerMetrics
 	idle    bool // others held all that was left when we last asked for a segment

@@ -15,8 +15,8 @@ import (
 
 const copyRows = `copy bulksub.rows (job_id, segment, row_key, token, topic, status, code, attempts, registration_token, detail) from stdin`
 
-// Record writes the results in one transaction that first locks their segments
-// and compares the fences. If the outcome of a commit is unknown, the ledger is
+// Record writes the results, with the effects, in one transaction that first locks
+// their segments and compares the fences. If the outcome of a commit is unknown, the ledger is
 // asked before anything is written again.
 func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error {
 	err := p.retry.Do(ctx, func(ctx context.Context, first bool) error {
@@ -30,7 +30,7 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 					return err
 				}
 			}
-			return p.copyIn(ctx, tx, ours)
+			return p.write(ctx, tx, ours)
 		})
 	})
 	if err != nil {
@@ -89,9 +89,6 @@ func (p *Postgres) missing(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 }
 
 func (p *Postgres) copyIn(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error {
-	if len(results) == 0 {
-		return nil
-	}
 	_, err := tx.Conn().PgConn().CopyFrom(ctx, &copyText{job: strconv.FormatInt(p.job.ID, 10), left: results}, copyRows)
 	return err
 }
