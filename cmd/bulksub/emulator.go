@@ -18,7 +18,7 @@ type emulatorFlags struct {
 	listen, url, credentials, serverKey string
 	anyBearer                           bool
 	mix                                 mixFlags
-	faults                              []string
+	apps, faults                        []string
 	quota                               float64
 	quotaPerToken                       bool
 	latency, tokenLife                  time.Duration
@@ -37,7 +37,8 @@ func emulatorCommand() *cobra.Command {
 		Use:   "emulator",
 		Short: "Run the stand-in for the Instance ID service, with faults on request",
 		Long: `Run the stand-in for the Instance ID service: as strict as the real one, with a memory that can be
-read (GET /emulator/v1/topics, /emulator/v1/topics/TOPIC, /emulator/v1/tokens/TOKEN, /emulator/v1/stats).
+read (GET /emulator/v1/topics, /emulator/v1/topics/TOPIC, /emulator/v1/tokens/TOKEN, /emulator/v1/imports,
+/emulator/v1/stats).
 
 Give a client the credentials file and the address:
 
@@ -60,6 +61,7 @@ A fault is ` + iidtest.FaultSyntax + `
 	flags.Var(&f.mix.transient, "transient", "share of tokens that are INTERNAL at first")
 	flags.IntVar(&f.mix.tries, "tries", 1, "how often a transient token fails")
 	flags.Uint64Var(&f.mix.seed, "seed", 0, "`NUMBER` that decides which tokens these are")
+	flags.StringArrayVar(&f.apps, "app", nil, "bundle `ID` of an app whose APNs tokens can be imported, with /sandbox for those of its sandbox; can be given again (default: every app)")
 	flags.StringArrayVar(&f.faults, "fault", nil, "a `FAULT`; can be given again")
 	flags.Float64Var(&f.quota, "quota", 0, "token operations per second; 0: no quota")
 	flags.BoolVar(&f.quotaPerToken, "quota-per-token", false, "turn away single tokens rather than whole calls")
@@ -84,6 +86,10 @@ func (f emulatorFlags) config() (iidtest.Config, error) {
 		AnyBearer: f.anyBearer,
 		ServerKey: f.serverKey,
 		TokenLife: f.tokenLife,
+	}
+	for _, text := range f.apps {
+		id, sandbox := strings.CutSuffix(text, "/sandbox")
+		config.Import.Apps = append(config.Import.Apps, iidtest.App{BundleID: id, Sandbox: sandbox})
 	}
 	for _, text := range f.faults {
 		plan, err := iidtest.ParseFault(text)
