@@ -58,6 +58,9 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 		return err
 	}
 	defer in.close()
+	if err := in.checkKind(setup, o); err != nil {
+		return err
+	}
 	if o.dryRun {
 		return dryRun(setup, cmd.OutOrStdout(), in, o)
 	}

@@ -64,5 +64,5 @@ func (f migrateFlags) ask() (asking, error) {
 		slices.Reverse(actions)
 		words["order"] = "gap first"
 	}
-	return asking{command: "migrate", words: words, tasks: source.Always(actions...)}, nil
+	return asking{command: "migrate", words: words, tasks: source.Always(actions...), kind: fcmTokens}, nil
 }

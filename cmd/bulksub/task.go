@@ -18,6 +18,7 @@ type asking struct {
 	command string
 	words   sink.Asked // what was asked besides: the topic, from where to where, …
 	tokens  []string   // given as arguments
+	kind    kind       // of the tokens; "": any
 	tasks   source.Tasks
 	columns []string // further columns that tasks wants
 	grouped bool     // by the first of them

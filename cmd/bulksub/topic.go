@@ -47,7 +47,7 @@ command again to go on after an interruption; what was recorded is not sent agai
 			if len(topics.topics) == 0 && topics.column == "" {
 				return usagef("there is no topic: give --topic NAME or --topic-column NAME")
 			}
-			options.asked = asking{command: string(o.op), words: sink.Asked{}, tokens: tokens}
+			options.asked = asking{command: string(o.op), words: sink.Asked{}, tokens: tokens, kind: fcmTokens}
 			topics.ask(&options.asked, o.op)
 			options.asked.single = o.op == pipeline.Subscribe && len(tokens) == 1 && len(topics.topics) == 1
 			return runJob(cmd, options)
