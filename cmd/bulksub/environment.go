@@ -19,6 +19,9 @@ var wellKnown = map[string]string{
 // the others in the environment.
 var alternatives = [][]string{
 	{"csv", "table", "query"},
+	{"topic", "topic-column"},
+	{"bundle-id", "bundle-id-column"},
+	{"sandbox", "sandbox-column"},
 	{"credentials", "server-key-file"},
 }
 

@@ -146,6 +146,9 @@ func (in *input) openRelation(ctx context.Context, o jobOptions) error {
 	if err := in.checkPrune(ctx, o.prune); err != nil {
 		return err
 	}
+	if err := in.checkImport(ctx, o.asked); err != nil {
+		return err
+	}
 	rows := source.NewPostgres(in.pool, r, o.asked.tasks, o.asked.grouped, o.service.patience)
 	in.source = rows
 	in.rows, err = rows.Estimate(ctx)

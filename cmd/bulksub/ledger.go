@@ -52,6 +52,7 @@ func (j *job) openDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	in.keep(p, o.asked)
 	l := &inDatabase{Postgres: p}
 	l.pruner = &sink.Pruner{
 		Pool: in.pool, Job: p.Job(), Relation: in.relation,

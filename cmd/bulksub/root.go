@@ -64,6 +64,7 @@ Google switches the Instance ID API off on 2027-09-29.
 		topicCommand(subscribing),
 		topicCommand(unsubscribing),
 		migrateCommand(),
+		importCommand(),
 		pruneCommand(), unpruneCommand(),
 		databaseCommand(),
 		demoCommand(), emulatorCommand(),

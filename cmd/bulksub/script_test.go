@@ -52,6 +52,8 @@ func scriptFate(token string) iidtest.Fate {
 	switch {
 	case strings.Contains(token, ":"):
 		return scriptMix.Fate(token)
+	case len(token) == 64:
+		return apnsFates[token[:2]]
 	case word == "denied":
 		return iidtest.OtherProject
 	case word == "dead":
@@ -64,7 +66,7 @@ func scriptFate(token string) iidtest.Fate {
 }
 
 func newScript(t *testing.T) *script {
-	service, err := iidtest.Start(iidtest.Config{Fates: scriptFate, ServerKey: "legacy-key"})
+	service, err := iidtest.Start(iidtest.Config{Fates: scriptFate, Import: iidtest.Import{Apps: scriptApps}, ServerKey: "legacy-key"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +96,8 @@ func (s *script) commands() map[string]func(*testscript.TestScript, bool, []stri
 		"oracle":     s.oracle,
 		"topics":     s.topics,
 		"agrees":     s.agrees,
+		"apns":       s.apns,
+		"imported":   s.imported,
 		"exits":      s.exits,
 		"bytes":      s.bytes,
 	}
@@ -278,7 +282,7 @@ func (s *script) agrees(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // wholeToken is what must be in no output but results (P8).
-var wholeToken = regexp.MustCompile("[A-Za-z0-9_-]{22}:APA91b[A-Za-z0-9_-]{134}|BEGIN [A-Z ]*PRIVATE KEY")
+var wholeToken = regexp.MustCompile("[A-Za-z0-9_-]{11,22}:APA91b[A-Za-z0-9_-]{134}|BEGIN [A-Z ]*PRIVATE KEY")
 
 // exits runs the program and compares its exit code: `exits CODE ARG...`. What
 // it wrote is there for stdout and stderr.

@@ -143,7 +143,7 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 func (s *summary) printNext(w io.Writer) error {
 	fmt.Fprintln(w)
 	for _, r := range s.each {
-		fmt.Fprintf(w, "%s  %s %s\n", r.Token, r.Status, r.Code)
+		fmt.Fprintf(w, "%s  %s %s\n", r.Token, r.Status, r.Code+r.RegistrationToken)
 	}
 	if s.results != "" {
 		fmt.Fprintf(w, "results: %s\n", s.results)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type asking struct {
 	tasks   source.Tasks
 	columns []string // further columns that tasks wants
 	grouped bool     // by the first of them
+	write   string   // the column of the row that gets its registration token
 	single  bool     // the token goes through the call for a single relation
 }
 
@@ -77,45 +79,71 @@ func checkTopics(topics []string) ([]string, error) {
 	return names, nil
 }
 
-// ask adds the topics to what is asked. Each row does what before says, and then op for
-// each of its topics.
-func (f *topicFlags) ask(a *asking, op pipeline.Op, before ...pipeline.Action) {
+// rowActions makes a row's actions from the fields of the further columns. An error is
+// the row's flaw.
+type rowActions func(fields []string) ([]pipeline.Action, error)
+
+// ask adds the topics to what is asked. Each row does what before makes of the columns
+// that were there already, and then op for each of its topics.
+func (f *topicFlags) ask(a *asking, op pipeline.Op, before ...rowActions) {
 	if f.column == "" {
-		actions := slices.Clone(before)
-		for _, topic := range f.topics {
+		a.words["topic"] = strings.Join(f.topics, ", ")
+	} else {
+		a.words["topic column"] = f.column
+		a.columns, a.grouped = slices.Insert(a.columns, 0, f.column), true
+	}
+	a.tasks = remembered(func(fields []string) ([]pipeline.Action, error) {
+		topics, others, err := f.take(fields)
+		if err != nil {
+			return nil, err
+		}
+		var actions []pipeline.Action
+		for _, first := range before {
+			more, err := first(others)
+			if err != nil {
+				return nil, err
+			}
+			actions = append(actions, more...)
+		}
+		for _, topic := range topics {
 			actions = append(actions, pipeline.Action{Op: op, Topic: topic})
 		}
-		a.words["topic"] = strings.Join(f.topics, ", ")
-		a.tasks = source.Always(actions...)
-		return
-	}
-	a.words["topic column"] = f.column
-	a.columns, a.grouped = []string{f.column}, true
-	a.tasks = byTopic(func(topic string) []pipeline.Action {
-		return append(slices.Clone(before), pipeline.Action{Op: op, Topic: topic})
+		return actions, nil
 	})
 }
 
-// mostTasks bounds how many topics' tasks are remembered.
+// take takes the row's topics from its fields.
+func (f *topicFlags) take(fields []string) (topics, others []string, err error) {
+	if f.column == "" {
+		return f.topics, fields, nil
+	}
+	topic, err := iidclient.CheckTopic(fields[0])
+	if err != nil {
+		return nil, nil, fmt.Errorf("the row's topic: %w", err)
+	}
+	return []string{topic}, fields[1:], nil
+}
+
+// mostTasks bounds how many different tasks are remembered.
 const mostTasks = 100_000
 
-// byTopic makes tasks from the topic in a row's first field.
-func byTopic(actions func(topic string) []pipeline.Action) source.Tasks {
+// remembered makes the task of rows with the same fields once, for them to share.
+func remembered(actions rowActions) source.Tasks {
 	known := make(map[string]source.Task)
 	return func(_ string, fields []string) source.Task {
-		task, ok := known[fields[0]]
+		key := strings.Join(fields, "\x00")
+		task, ok := known[key]
 		if ok {
 			return task
 		}
 		if len(known) == mostTasks {
 			clear(known)
 		}
-		if name, err := iidclient.CheckTopic(fields[0]); err != nil {
-			task.Flaw = "the row's topic: " + err.Error()
-		} else {
-			task.Actions = actions(name)
+		var err error
+		if task.Actions, err = actions(fields); err != nil {
+			task.Flaw = err.Error()
 		}
-		known[strings.Clone(fields[0])] = task
+		known[key] = task
 		return task
 	}
 }
