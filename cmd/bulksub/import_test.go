@@ -162,6 +162,13 @@ func (s *script) imported(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+func TestEmulatorApps(t *testing.T) {
+	config, err := emulatorFlags{apps: []string{"com.example.app", "com.example.app/sandbox", "com.example.other"}}.config()
+	if err != nil || !slices.Equal(config.Import.Apps, scriptApps) {
+		t.Errorf("%v, %v", config.Import.Apps, err)
+	}
+}
+
 // An import that is killed at any call goes on by itself, records nothing twice, and
 // keeps what it gave with the results (P1, P2).
 func TestKilledImportsGoOn(t *testing.T) {
