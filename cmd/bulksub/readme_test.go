@@ -70,10 +70,13 @@ func newReader(t *testing.T) *reader {
 		csv.WriteString(token + "\n")
 	}
 	r.write("tokens.csv", csv.String())
+	r.write("apns.csv", "token\n"+strings.Join(liveAPNsTokens(500), "\n"))
 	r.write("service-account.json", string(service.CredentialsJSON(service.URL)))
 	r.database = pgtest.Empty(t)
 	r.env = append(os.Environ(), "BULKSUB_ENDPOINT="+service.URL, "GORACE="+raceExitsAtOnce)
 	r.run(`psql -qv ON_ERROR_STOP=1 "` + r.database + `" -c "
+		create table devices (id bigint primary key, apns_token text, fcm_token text);
+		insert into devices select n, lpad(to_hex(n), 64, 'f') from generate_series(1, 100) n;
 		create table users (id bigint primary key, fcm_token text, left_at timestamptz);
 		insert into users select n, case when n <= 10 then 'dead-' else 'live-' end || n, case when n % 2 = 0 then now() end
 		from generate_series(1, 100) n"`)
@@ -85,6 +88,17 @@ func liveTokens(n int) []string {
 	for i := 0; len(live) < n; i++ {
 		if status, _ := expected(iidtest.Token(1, i)); status == "ok" {
 			live = append(live, iidtest.Token(1, i))
+		}
+	}
+	return live
+}
+
+func liveAPNsTokens(n int) []string {
+	var live []string
+	for i := 0; len(live) < n; i++ {
+		token := iidtest.APNsToken(1, i)
+		if r := importResult(iidtest.App{BundleID: "com.example.app"}, "news", token); r[1] == "ok" {
+			live = append(live, token)
 		}
 	}
 	return live
