@@ -40,6 +40,7 @@ type batch struct {
 	index  map[string]int // token to its place in tokens; nil once the batch is closed
 
 	failures int       // whole-call failures in a row
+	spent    int       // attempts that the batch had of which this one is a part
 	failing  time.Time // when the first of them came
 }
 
@@ -58,13 +59,16 @@ func (b *batch) add(it *item) {
 	b.places = append(b.places, place{it, at})
 }
 
-// halves splits the batch between two of its tokens. Two of its failures are not
-// held against the halves: the fault of one is no fault of the other.
+// tried is how many attempts the batch has had.
+func (b *batch) tried() int { return b.spent + b.failures }
+
+// halves splits the batch between two of its tokens. Two of its attempts are not held
+// against the halves: the fault of one is no fault of the other.
 func (b *batch) halves() [2]*batch {
 	middle := len(b.tokens) / 2
-	failures := max(0, b.failures-2)
-	low := &batch{action: b.action, tokens: b.tokens[:middle:middle], failures: failures, failing: b.failing}
-	high := &batch{action: b.action, tokens: b.tokens[middle:], failures: failures, failing: b.failing}
+	spent := max(0, b.tried()-2)
+	low := &batch{action: b.action, tokens: b.tokens[:middle:middle], spent: spent, failing: b.failing}
+	high := &batch{action: b.action, tokens: b.tokens[middle:], spent: spent, failing: b.failing}
 	for _, p := range b.places {
 		if p.at < middle {
 			low.places = append(low.places, p)
@@ -82,7 +86,7 @@ func (b *batch) split() (*batch, []*item) {
 		return b, nil
 	}
 	var rest []*item
-	kept := &batch{action: b.action, index: make(map[string]int), failures: b.failures, failing: b.failing}
+	kept := &batch{action: b.action, index: make(map[string]int), failures: b.failures, spent: b.spent, failing: b.failing}
 	for _, p := range b.places {
 		if p.item.claim.Lease.Held() {
 			kept.add(p.item)

@@ -43,7 +43,7 @@ func (r *run) setAside(unsent []*item) {
 func (r *run) failed(rep reply) {
 	now, b, kind := time.Now(), rep.batch, kindOf(rep.err)
 	after := respect(retryAfter(rep.err), r.opts.Patience, chance())
-	r.outage.failed(now, kind, r.opts.Concurrency, chance())
+	r.outage.failed(now, kind, answered(rep.err), r.opts.Concurrency, chance())
 	switch kind {
 	case Fatal:
 		r.end(rep.err)
@@ -55,8 +55,7 @@ func (r *run) failed(rep reply) {
 		if b.failures++; b.failing.IsZero() {
 			b.failing = now
 		}
-		r.outage.answered = r.outage.answered || answered(rep.err)
-		if b.failures >= r.opts.Attempts && r.divisible(b, rep.err) {
+		if b.tried() >= r.opts.Attempts && r.divisible(b, rep.err) {
 			r.divide(b, rep.err)
 			break
 		}
@@ -89,7 +88,7 @@ func (r *run) noneToTell() bool {
 		return false
 	}
 	return !slices.ContainsFunc(r.waiting, func(d delayed) bool {
-		return d.batch == nil || len(d.batch.tokens) > 1 || d.batch.failures < r.opts.Attempts
+		return d.batch == nil || len(d.batch.tokens) > 1 || d.batch.tried() < r.opts.Attempts
 	})
 }
 
@@ -119,7 +118,7 @@ func (r *run) divide(b *batch, err error) {
 		return
 	}
 	for _, p := range b.places {
-		p.item.attempts += b.failures
+		p.item.attempts += b.tried()
 		r.conclude(p.item, &Outcome{Status: Failed, Code: codeOf(err)}, err.Error())
 	}
 }

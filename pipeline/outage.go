@@ -10,7 +10,7 @@ type outage struct {
 	answered bool          // the service has given a sign of life in this job
 	last     time.Time     // when it did so last
 	since    time.Time     // the first failure after that; zero while all is well
-	failures int           // failures in a row, over all batches
+	silence  int           // failures in a row, over all batches; see answeredWeight
 	until    time.Time     // no call before
 }
 
@@ -19,11 +19,16 @@ func (o *outage) succeeded(now time.Time) {
 	o.present()
 }
 
-func (o *outage) present() { o.since, o.failures, o.until = time.Time{}, 0, time.Time{} }
+func (o *outage) present() { o.since, o.silence, o.until = time.Time{}, 0, time.Time{} }
+
+// answeredWeight is how many failures of the service itself weigh as much as one call
+// that did not come through: they may be the fault of a few tokens, which are found by
+// many such calls.
+const answeredWeight = 20
 
 // failed notes a call that brought no verdict. A service that refuses a batch is
 // there; and quota is the limiter's to see to.
-func (o *outage) failed(now time.Time, kind CallKind, concurrency int, chance float64) {
+func (o *outage) failed(now time.Time, kind CallKind, answered bool, concurrency int, chance float64) {
 	if kind == Refused {
 		o.present()
 		return
@@ -34,14 +39,17 @@ func (o *outage) failed(now time.Time, kind CallKind, concurrency int, chance fl
 	if kind != Unavailable {
 		return
 	}
-	o.failures++
-	if beyond := o.failures - concurrency; beyond > 0 {
+	o.answered = o.answered || answered
+	if o.silence++; !answered {
+		o.silence += answeredWeight - 1
+	}
+	if beyond := o.silence/answeredWeight - concurrency; beyond > 0 {
 		o.until = now.Add(backoff(beyond, chance))
 	}
 }
 
-// total reports whether as many calls in a row have failed as there are workers.
-func (o *outage) total(concurrency int) bool { return o.failures > concurrency }
+// total reports whether more calls in a row have failed than there are workers.
+func (o *outage) total(concurrency int) bool { return o.silence/answeredWeight > concurrency }
 
 // blames reports whether a batch that has had all its attempts is at fault: the
 // service judged others since it began to fail.
@@ -54,4 +62,4 @@ func (o *outage) over(now time.Time) bool {
 
 // vain reports whether a batch has had all its attempts at a service that never gave
 // a sign of life in this job: it is waited for with less patience.
-func (o *outage) vain(b *batch, attempts int) bool { return !o.answered && b.failures >= attempts }
+func (o *outage) vain(b *batch, attempts int) bool { return !o.answered && b.tried() >= attempts }

@@ -56,7 +56,7 @@ func TestOutage(t *testing.T) {
 		o := outage{patience: time.Minute}
 		o.succeeded(at(0))
 		for i, kind := range kinds {
-			o.failed(at(i+1), kind, 2, 0)
+			o.failed(at(i+1), kind, false, 2, 0)
 		}
 		return o
 	}
