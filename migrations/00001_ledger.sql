@@ -88,3 +88,38 @@ create table bulksub.tokens (
 	added_at   timestamptz not null default clock_timestamp(),
 	pruned_at  timestamptz
 );
+
+-- The topics that syncs look after. What any job does to them goes into
+-- bulksub.subscriptions in the transaction that records its results.
+create table bulksub.synced (
+	topic text        collate "C" not null check (topic <> ''),
+	kind  text        not null check (kind <> ''), -- what the sync was asked, whatever its jobs are called
+	since timestamptz not null default clock_timestamp(),
+	primary key (topic, kind)
+);
+
+-- What the service is believed to hold for them.
+create table bulksub.subscriptions (
+	topic  text        collate "C" not null,
+	token  text        collate "C" not null,
+	since  timestamptz not null default clock_timestamp(), -- when the service last said so
+	job_id bigint      not null
+);
+-- A token can be longer than an index takes, and 128 bits tell tokens apart.
+create unique index subscriptions_token on bulksub.subscriptions (hashtextextended(token, 0), hashtextextended(token, 1), topic);
+create index subscriptions_topic on bulksub.subscriptions (topic);
+
+-- The difference that a sync is to send, computed once for the job.
+create table bulksub.plans (
+	job_id     bigint      primary key references bulksub.jobs on delete cascade,
+	difference jsonb       not null, -- its figures
+	opened_at  timestamptz not null default clock_timestamp() -- when a process last began to work on it
+);
+create table bulksub.planned (
+	job_id bigint not null,
+	n      bigint not null,
+	op     text   not null,
+	topic  text,
+	token  text,
+	primary key (job_id, n)
+);

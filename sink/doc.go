@@ -12,6 +12,8 @@
 //     write compares the segment's fence in the same transaction. One process or
 //     fifty, the results are the same (P12).
 //   - What a job changes besides ([Effect]) is there with its results, or not at all.
+//   - So is what the service is believed to hold for topics under sync; [Postgres.Stage]
+//     plans what a sync is to send.
 //   - No transaction stays open longer than one commit (P7).
 //   - [Pruner] takes a row out of a table only on its own not-found, only if it
 //     still holds the token that was judged, only below a limit, and only into an

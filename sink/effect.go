@@ -19,12 +19,15 @@ type Effect func(ctx context.Context, tx pgx.Tx, results []pipeline.Result) erro
 // them.
 func (p *Postgres) Also(e Effect) { p.effects = append(p.effects, e) }
 
-// write writes the results, with all effects.
+// write writes the results, what they say of topics under sync, and all effects.
 func (p *Postgres) write(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error {
 	if len(results) == 0 {
 		return nil
 	}
 	if err := p.copyIn(ctx, tx, results); err != nil {
+		return err
+	}
+	if err := p.believe(ctx, tx, results); err != nil {
 		return err
 	}
 	for _, effect := range p.effects {

@@ -1,0 +1,120 @@
+package sink
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+func add(topic string) pipeline.Action {
+	return pipeline.Action{Op: pipeline.Subscribe, Topic: topic}
+}
+
+func drop(topic string) pipeline.Action {
+	return pipeline.Action{Op: pipeline.Unsubscribe, Topic: topic}
+}
+
+// wantBeliefs compares what is believed, as "topic token".
+func wantBeliefs(t *testing.T, db *pgxpool.Pool, want ...string) {
+	t.Helper()
+	got := ask[[]string](t, db, `select coalesce(array_agg(topic || ' ' || token order by topic, token), '{}') from bulksub.subscriptions`)
+	if !slices.Equal(got, want) {
+		t.Errorf("believed is %q, want %q", got, want)
+	}
+}
+
+// TestBeliefs: what each result says of the topics a and b, which are under sync.
+func TestBeliefs(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x7", 2048)
+	for name, test := range map[string]struct {
+		results []pipeline.Result
+		want    []string
+	}{
+		"subscribed":   {[]pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}, []string{"a new", "a old", "b old"}},
+		"unsubscribed": {[]pipeline.Result{{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{drop("a")}}}, []string{"b old"}},
+		"moved":        {[]pipeline.Result{{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{add("b"), drop("a")}}}, []string{"b old"}},
+		"moved by half": {[]pipeline.Result{{Token: "new", Status: pipeline.Failed, Done: []pipeline.Action{add("b")}}},
+			[]string{"a old", "b new", "b old"}},
+		"gone":            {[]pipeline.Result{{Token: "old", Topic: "else", Status: pipeline.NotFound}}, nil},
+		"gone at the end": {[]pipeline.Result{{Token: "old", Status: pipeline.NotFound, Done: []pipeline.Action{add("b")}}}, nil},
+		"refused":         {[]pipeline.Result{{Token: "new", Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
+		"another topic":   {[]pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("c")}}}, []string{"a old", "b old"}},
+		"another topic besides": {[]pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("c"), add("a")}}},
+			[]string{"a new", "a old", "b old"}},
+		"there and back":       {[]pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a"), drop("a")}}}, []string{"a old", "b old"}},
+		"an import":            {[]pipeline.Result{{Token: "apns", RegistrationToken: "new", Status: pipeline.OK, Done: []pipeline.Action{{Op: pipeline.Import}, add("a")}}}, []string{"a new", "a old", "b old"}},
+		"an imported one gone": {[]pipeline.Result{{Token: "apns", RegistrationToken: "old", Status: pipeline.NotFound, Done: []pipeline.Action{{Op: pipeline.Import}}}}, nil},
+		"twice the same": {[]pipeline.Result{
+			{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a")}}, {Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a")}},
+		}, []string{"a new", "a old", "b old"}},
+		"gone after it was added": {[]pipeline.Result{
+			{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{add("a")}}, {Token: "old", Status: pipeline.NotFound},
+		}, nil},
+		"added after it was gone": {[]pipeline.Result{
+			{Token: "old", Status: pipeline.NotFound}, {Token: "old", Status: pipeline.OK, Done: []pipeline.Action{add("a")}},
+		}, []string{"a old"}},
+		"longer than an index takes": {[]pipeline.Result{{Token: long, Status: pipeline.OK, Done: []pipeline.Action{add("a")}}},
+			[]string{"a old", "a " + long, "b old"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('a', 'k'), ('a', 'other'), ('b', 'k')`)
+			mustExec(t, db, `insert into bulksub.subscriptions (topic, token, job_id) values ('a', 'old', 0), ('b', 'old', 0)`)
+			p := newPostgres(t, db, "job")
+			c := claim(t, p, 1)
+			for i := range test.results {
+				test.results[i].Claim, test.results[i].Key = c, keysOf(c.Segment)[i]
+			}
+			must(t, p.Record(t.Context(), test.results))
+			wantBeliefs(t, db, test.want...)
+		})
+	}
+}
+
+func TestAnAcknowledgementMakesABeliefYoung(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+	mustExec(t, db, `insert into bulksub.subscriptions (topic, token, since, job_id) values ('news', 't11', 'epoch', 0), ('news', 't12', 'epoch', 0)`)
+	p := newPostgres(t, db, "job")
+	c := claim(t, p, 1)
+	r := result(c, "11", pipeline.OK)
+	r.Done = []pipeline.Action{add("news")}
+	must(t, p.Record(t.Context(), []pipeline.Result{r}))
+	if got := ask[string](t, db, `select string_agg(token, ' ') from bulksub.subscriptions where since > 'epoch' and job_id = $1`, p.Job().ID); got != "t11" {
+		t.Errorf("young are %s", got)
+	}
+}
+
+// TestBeliefsAreOneWithResults: what a process that lost its lease has done is not
+// believed, and a commit that was cut is made up for.
+func TestBeliefsAreOneWithResults(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+	cutter, through := newCutter(t, db)
+	p := newPostgres(t, through, "job")
+	first, second := claim(t, p, 2), claim(t, p, 2)
+	mustExec(t, db, `update bulksub.segments set fence = fence + 1 where number = 1`)
+	var done []pipeline.Result
+	for _, r := range append(results(first), results(second)...) {
+		r.Done = []pipeline.Action{add("news")}
+		done = append(done, r)
+	}
+	cutter.arm(cutAfter)
+	must(t, p.Record(t.Context(), done))
+	if cutter.armed() {
+		t.Fatal("no commit was cut")
+	}
+	wantBeliefs(t, db, "news t21", "news t22", "news t23")
+	if got := recordedKeys(t, db); !slices.Equal(got, []string{"21", "22", "23"}) {
+		t.Errorf("rows %v", got)
+	}
+}
