@@ -58,6 +58,7 @@ type Wanted struct {
 	Table, Query, Where    string // Table or Query
 	TokenColumn, KeyColumn string // KeyColumn "": the primary key, else the token
 	Further                []string
+	Keyless                bool // no key is needed: the rows are read all at once
 }
 
 // Resolve finds the relation in the database and checks that it can be read row
@@ -84,10 +85,13 @@ func Resolve(ctx context.Context, db Querier, w Wanted) (*Relation, error) {
 		}
 		r.Further = append(r.Further, column)
 	}
+	if w.Keyless {
+		return r, r.readable(ctx, db, r.Token)
+	}
 	if r.Key, err = columns.key(w.KeyColumn, r.Token); err != nil {
 		return nil, err
 	}
-	if err := r.readable(ctx, db); err != nil {
+	if err := r.readable(ctx, db, r.Key); err != nil {
 		return nil, err
 	}
 	if !columns.unique(r.Key.Name) {
@@ -106,16 +110,16 @@ func find(ctx context.Context, db Querier, w Wanted) (*Relation, *columns, error
 	return describeTable(ctx, db, w.Table)
 }
 
-// readable asks for no rows: whatever the database has against reading, it says
-// now.
-func (r *Relation) readable(ctx context.Context, db Querier) error {
-	sql := r.Select(r.Key.SQL()+", "+r.Token.SQL(), "")
+// readable asks for no rows in the order of a column: whatever the database has
+// against reading, it says now.
+func (r *Relation) readable(ctx context.Context, db Querier, by Column) error {
+	sql := r.Select(by.SQL()+", "+r.Token.SQL(), "")
 	if err := ask(ctx, db, sql+" limit 0"); err != nil {
 		return r.Explain(err)
 	}
 	err := ask(ctx, db, sql+" order by 1 limit 0")
 	if Code(err) == "42883" {
-		return r.Flaw("the key column %q cannot be ordered, it is of type %s; name another with --key-column", r.Key.Name, r.Key.Type)
+		return r.Flaw("the key column %q cannot be ordered, it is of type %s; name another with --key-column", by.Name, by.Type)
 	}
 	return r.Explain(err)
 }
