@@ -1,0 +1,232 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/internal/postgres"
+)
+
+// Sync says what the service is to hold, and how far a plan may go to get there.
+type Sync struct {
+	// Relation yields the wanted tokens. Its first further column holds the row's
+	// topic, if Topic is empty.
+	Relation *postgres.Relation
+	Topic    string
+	// AssertAll sends what is believed already again, OlderThan only what the
+	// service has not acknowledged for so long; 0: nothing.
+	AssertAll bool
+	OlderThan time.Duration
+	// Batch is how many tokens a call takes: for Difference.Batches.
+	Batch int
+
+	AllowEmpty bool    // nothing at all may be wanted
+	MaxRemove  float64 // the share of what is believed that may be removed; 1: all of it
+}
+
+// Difference counts what a sync is to send.
+type Difference struct {
+	Wanted     int64 `json:"wanted"`     // tokens that are to be subscribed to a topic, each counted once for it
+	Believed   int64 `json:"believed"`   // what the service is believed to hold for the topics
+	Add        int64 `json:"add"`        // wanted and not believed
+	Assert     int64 `json:"assert"`     // wanted, believed and sent again
+	Remove     int64 `json:"remove"`     // believed and not wanted
+	Duplicates int64 `json:"duplicates"` // rows beyond the first for a token and topic that is sent
+	Malformed  int64 `json:"malformed"`  // rows whose token or topic is not worth a call
+	Batches    int64 `json:"batches"`
+}
+
+// Rows is how many rows the plan has.
+func (d Difference) Rows() int64 { return d.Add + d.Assert + d.Remove + d.Malformed }
+
+// SyncBrakeError is the sync brake: the wanted set is empty, or too much would be
+// removed. Nothing was sent.
+type SyncBrakeError struct {
+	Difference Difference
+	Max        float64
+}
+
+func (e *SyncBrakeError) Error() string {
+	d := e.Difference
+	if d.Wanted == 0 {
+		return fmt.Sprintf("nothing was sent: the wanted set has no usable row, and %d subscriptions would be removed; "+
+			"look at the table or query, and if that is right, add --allow-empty --max-remove 100%%", d.Remove)
+	}
+	return fmt.Sprintf("nothing was sent: %d of %d subscriptions would be removed, more than %.0f %%; "+
+		"look at the table or query, and if that is right, add --max-remove %d%%", d.Remove, d.Believed, 100*e.Max, 100*d.Remove/d.Believed+1)
+}
+
+// brake holds back what looks like an accident.
+func (s Sync) brake(d Difference) error {
+	empty := d.Wanted == 0 && !s.AllowEmpty
+	if empty || s.MaxRemove < 1 && float64(d.Remove) > s.MaxRemove*float64(d.Believed) {
+		return &SyncBrakeError{Difference: d, Max: s.MaxRemove}
+	}
+	return nil
+}
+
+const (
+	// planning is the advisory lock under which syncs are planned, one after the
+	// other.
+	planning = 0x62756c6b_73756202
+	// planTimeout bounds the computing of a difference, and the waiting for that of
+	// another process.
+	planTimeout = time.Hour
+)
+
+// Compare computes the difference and changes nothing.
+func Compare(ctx context.Context, pool *pgxpool.Pool, asked Asked, s Sync) (d Difference, err error) {
+	err = pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, planSettings); err != nil {
+			return err
+		}
+		d, err = s.compare(ctx, tx, s.difference(asked.kind()))
+		return err
+	})
+	if err != nil {
+		return d, fmt.Errorf("compute the difference: %w", err)
+	}
+	return d, s.brake(d)
+}
+
+// Stage computes the difference in the database, by one statement and in one
+// transaction that leaves all of it or nothing: the topics are under sync from
+// then on, and the rows to send are those of [Postgres.Planned]. A job that has
+// a plan keeps it; a process that finds another at planning waits. It is a
+// [*SyncBrakeError] if the difference looks like an accident, and a [*HeldError]
+// if another sync is at work on the same topic.
+func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) {
+	var refused error
+	retry := postgres.Retrier{Patience: p.retry.Patience, Timeout: planTimeout}
+	err = retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) (err error) {
+			d, err = p.planAlone(ctx, tx, s)
+			return err
+		})
+		if ours(err) {
+			refused, err = err, nil
+		}
+		return err
+	})
+	if err != nil {
+		return d, fmt.Errorf("plan job %s: %w", p.job.Name, err)
+	}
+	return d, refused
+}
+
+// ours reports whether it is not the database that refuses: asking again would
+// change nothing.
+func ours(err error) bool {
+	_, brake := errors.AsType[*SyncBrakeError](err)
+	_, held := errors.AsType[*HeldError](err)
+	return brake || held
+}
+
+// planAlone plans while no other process does. Commits of results that have not seen
+// the topics under sync are over before this one.
+func (p *Postgres) planAlone(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, err error) {
+	if _, err := tx.Exec(ctx, planSettings+fmt.Sprintf("; select pg_advisory_xact_lock(%d)", planning)); err != nil {
+		return d, err
+	}
+	if d, err = p.plan(ctx, tx, s); err != nil {
+		return d, err
+	}
+	if err := p.alone(ctx, tx); err != nil {
+		return d, err
+	}
+	_, err = tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, membership)
+	return d, err
+}
+
+// planSettings are for a statement that may take minutes, and may sort and hash
+// millions of tokens.
+const planSettings = `set local statement_timeout = 0; set local work_mem = '64MB'`
+
+// plan finds the job's plan, or makes it.
+func (p *Postgres) plan(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, err error) {
+	err = tx.QueryRow(ctx, `update bulksub.plans set opened_at = clock_timestamp() where job_id = $1 returning difference`, p.job.ID).Scan(&d)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return d, err
+	}
+	if d, err = s.compare(ctx, tx, s.staging(p.job.Asked.kind(), p.job.ID)); err != nil {
+		return d, err
+	}
+	if err := s.brake(d); err != nil {
+		return d, err
+	}
+	_, err = tx.Exec(ctx, `insert into bulksub.plans (job_id, difference) values ($1, $2)`, p.job.ID, d)
+	return d, err
+}
+
+// alone makes sure that no other sync is at work on a topic of ours: two calls for
+// one subscription at a time could be done in one order and recorded in another.
+func (p *Postgres) alone(ctx context.Context, tx pgx.Tx) error {
+	var other string
+	err := tx.QueryRow(ctx, `
+		select j.name from bulksub.plans as plan join bulksub.jobs j on j.id = plan.job_id
+		where j.id <> $1 and j.state = 'open' and (plan.opened_at > clock_timestamp() - $2::interval or exists (
+			select from bulksub.segments
+			where job_id = j.id and not done and owner is not null and lease_end > clock_timestamp()))
+		and exists (
+			select from bulksub.planned theirs join bulksub.planned ours on ours.topic = theirs.topic
+			where theirs.job_id = j.id and ours.job_id = $1)
+		limit 1`, p.job.ID, p.lease).Scan(&other)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return &HeldError{Job: fmt.Sprintf("a topic of this sync is being changed by job %s, which", other)}
+}
+
+// Planned is the plan of the job, as a relation: the key is n, in whose order
+// rows of one operation and topic stand together; the further columns are the
+// operation and the topic.
+func (p *Postgres) Planned() *postgres.Relation {
+	return &postgres.Relation{
+		Name:    "bulksub.planned",
+		Kind:    "table",
+		From:    "bulksub.planned as t",
+		Where:   fmt.Sprintf("t.job_id = %d", p.job.ID),
+		Key:     postgres.Column{Name: "n", Type: "bigint"},
+		Token:   postgres.Column{Name: "token", Type: "text"},
+		Further: []postgres.Column{{Name: "op", Type: "text"}, {Name: "topic", Type: "text"}},
+	}
+}
+
+// DropPlan deletes the planned rows that have a final result. What failed stays, for
+// a run that asks again.
+func (p *Postgres) DropPlan(ctx context.Context) error {
+	for last := 0; ; {
+		err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+			return p.pool.QueryRow(ctx, `
+				with next as (
+					select number from bulksub.segments where job_id = $1 and number > $2 and done order by number limit 1
+				), dropped as (
+					delete from bulksub.planned p using next, bulksub.rows r
+					where r.job_id = $1 and r.segment = next.number and r.status <> 'failed' and p.job_id = $1 and p.n = r.row_key::bigint
+				)
+				select number from next`, p.job.ID, last).Scan(&last)
+		})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("drop the plan of job %s: %w", p.job.Name, err)
+		}
+	}
+}
+
+// kind is what a sync looks after, in words: the same for each of its jobs.
+func (a Asked) kind() string {
+	a = maps.Clone(a)
+	delete(a, "assert")
+	return a.series()
+}

@@ -1,0 +1,297 @@
+package sink
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/sourcegraph/conc/pool"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// wish makes a sync of a query with the columns token and topic.
+func wish(t *testing.T, db *pgxpool.Pool, topic, query string) Sync {
+	t.Helper()
+	r, err := postgres.Resolve(t.Context(), db, postgres.Wanted{Query: query, TokenColumn: "token", Keyless: true, Further: []string{"topic"}})
+	must(t, err)
+	return Sync{Relation: r, Topic: topic, Batch: 1000, MaxRemove: 1}
+}
+
+// some yields the tokens from-to of a topic.
+func some(topic string, from, to int) string {
+	return fmt.Sprintf(`select 't' || n as token, '%s' as topic from generate_series(%d, %d) n`, topic, from, to)
+}
+
+func stage(t *testing.T, p *Postgres, s Sync) Difference {
+	t.Helper()
+	d, err := p.Stage(t.Context(), s)
+	must(t, err)
+	return d
+}
+
+// carryOut does what is planned, all of it well.
+func carryOut(t *testing.T, db *pgxpool.Pool, p *Postgres) {
+	t.Helper()
+	c := claim(t, p, 1)
+	rows, err := db.Query(t.Context(), `select n::text, op, topic, token from bulksub.planned where job_id = $1`, p.Job().ID)
+	must(t, err)
+	defer rows.Close()
+	var done []pipeline.Result
+	for rows.Next() {
+		var op pipeline.Op
+		r := pipeline.Result{Claim: c, Status: pipeline.OK}
+		must(t, rows.Scan(&r.Key, &op, &r.Topic, &r.Token))
+		r.Done = []pipeline.Action{{Op: op, Topic: r.Topic}}
+		done = append(done, r)
+	}
+	must(t, p.Record(t.Context(), done))
+	must(t, p.Finish(t.Context(), c))
+	work(t, p, 1, nil)
+	must(t, p.DropPlan(t.Context()))
+	must(t, p.Complete(t.Context()))
+}
+
+func wantDifference(t *testing.T, got, want Difference) {
+	t.Helper()
+	if got != want {
+		t.Errorf("the difference is %+v, want %+v", got, want)
+	}
+}
+
+// TestStageOnce: of two processes one computes the plan, and a run that goes on
+// keeps it though the wanted set has changed.
+func TestStageOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `create table wanted as `+some("a", 1, 10))
+	s := wish(t, db, "a", `select * from wanted`)
+	processes := []*Postgres{newPostgres(t, db, "job"), newPostgres(t, db, "job")}
+	gate, err := db.Begin(t.Context())
+	must(t, err)
+	defer gate.Rollback(t.Context())
+	mustExec(t, gate, `lock table wanted in access exclusive mode`)
+	stages := pool.New().WithErrors()
+	for _, p := range processes {
+		stages.Go(func() error {
+			d, err := p.Stage(t.Context(), s)
+			if err == nil && (d != Difference{Wanted: 10, Add: 10, Batches: 1}) {
+				err = fmt.Errorf("%+v", d)
+			}
+			return err
+		})
+	}
+	for ask[int](t, db, `select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())`) < len(processes) {
+	}
+	must(t, gate.Rollback(t.Context()))
+	must(t, stages.Wait())
+	mustExec(t, db, `delete from wanted`)
+	wantDifference(t, stage(t, newPostgres(t, db, "job"), s), Difference{Wanted: 10, Add: 10, Batches: 1})
+	if got := ask[string](t, db, `select string_agg(n || op || topic || token, ' ' order by n) from bulksub.planned where n in (1, 10)`); got != "1subscribeat1 10subscribeat9" {
+		t.Errorf("planned are %s", got)
+	}
+}
+
+// TestStageIsAllOrNothing cuts the commit of a plan before it reaches the server and
+// after.
+func TestStageIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	c, through := newCutter(t, db)
+	p := newPostgres(t, through, "job")
+	s := wish(t, db, "a", some("a", 1, 10))
+	c.arm(cutBefore)
+	wantDifference(t, stage(t, p, s), Difference{Wanted: 10, Add: 10, Batches: 1})
+	mustExec(t, db, `delete from bulksub.plans; delete from bulksub.planned`)
+	c.arm(cutAfter)
+	wantDifference(t, stage(t, p, s), Difference{Wanted: 10, Add: 10, Batches: 1})
+	if got := ask[int](t, db, `select count(*) from bulksub.planned`); c.armed() || got != 10 {
+		t.Errorf("%d rows are planned", got)
+	}
+}
+
+func TestDifference(t *testing.T) {
+	t.Parallel()
+	const belief = `insert into bulksub.subscriptions (topic, token, since, job_id) select 'a', 't' || n, now() - n * interval '1 day', 0 from generate_series(1, 10) n`
+	for name, test := range map[string]struct {
+		query string
+		with  func(*Sync)
+		want  Difference
+	}{
+		"the same":    {some("a", 1, 10), nil, Difference{Wanted: 10, Believed: 10}},
+		"other":       {some("a", 3, 15), nil, Difference{Wanted: 13, Believed: 10, Add: 5, Remove: 2, Batches: 2}},
+		"duplicates":  {some("a", 1, 11) + ` union all ` + some("a", 9, 12) + ` union all ` + some("a", 12, 12), nil, Difference{Wanted: 12, Believed: 10, Add: 2, Duplicates: 2, Batches: 1}},
+		"asserted":    {some("a", 2, 11), func(s *Sync) { s.AssertAll = true }, Difference{Wanted: 10, Believed: 10, Add: 1, Assert: 9, Remove: 1, Batches: 2}},
+		"old":         {some("a", 2, 11), func(s *Sync) { s.OlderThan = 7*24*time.Hour + time.Hour }, Difference{Wanted: 10, Believed: 10, Add: 1, Assert: 3, Remove: 1, Batches: 2}},
+		"batches":     {some("a", 1, 35), func(s *Sync) { s.Batch = 10 }, Difference{Wanted: 35, Believed: 10, Add: 25, Batches: 3}},
+		"many topics": {some("a", 1, 9) + ` union all ` + some("/topics/b", 1, 3), func(s *Sync) { s.Topic = "" }, Difference{Wanted: 12, Believed: 10, Add: 3, Remove: 1, Batches: 2}},
+		"malformed": {some("a", 1, 10) + ` union all values (null, 'a'), ('', 'a'), ('', 'a'), ('t 1', 'a'), (repeat('x', 4097), 'a'), ('t1', null), ('t1', ''), ('t1', 'a b')`,
+			func(s *Sync) { s.Topic = "" }, Difference{Wanted: 10, Believed: 10, Malformed: 8}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			mustExec(t, db, belief)
+			s := wish(t, db, "a", test.query)
+			if test.with != nil {
+				test.with(&s)
+			}
+			d, err := Compare(t.Context(), db, asked, s)
+			must(t, err)
+			wantDifference(t, d, test.want)
+			if n := ask[int](t, db, `select count(*) from bulksub.synced`); n != 0 {
+				t.Errorf("a comparison put %d topics under sync", n)
+			}
+			p := newPostgres(t, db, "job")
+			wantDifference(t, stage(t, p, s), test.want)
+			if n := ask[int64](t, db, `select count(*) from bulksub.planned`); n != test.want.Rows() {
+				t.Errorf("%d rows are planned", n)
+			}
+		})
+	}
+}
+
+func TestSyncBrake(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.subscriptions (topic, token, job_id) select 'a', 't' || n, 0 from generate_series(1, 10) n`)
+	p := newPostgres(t, db, "job")
+	for _, test := range []struct {
+		query string
+		max   float64
+		empty bool
+		trips bool
+	}{
+		{some("a", 4, 10), 0.2, false, true},
+		{some("a", 3, 10), 0.2, false, false},
+		{some("a", 4, 10), 1, false, false},
+		{some("a", 1, 0), 1, false, true},
+		{some("a", 1, 0), 0.2, true, true},
+		{some("a", 1, 0), 1, true, false},
+		{`select ' ' as token, 'a' as topic`, 1, false, true},
+	} {
+		s := wish(t, db, "a", test.query)
+		s.MaxRemove, s.AllowEmpty = test.max, test.empty
+		_, err := p.Stage(t.Context(), s)
+		if _, trips := errors.AsType[*SyncBrakeError](err); trips != test.trips || err != nil && !trips {
+			t.Errorf("%s with %g, %t: %v", test.query, test.max, test.empty, err)
+		}
+		if n := ask[int](t, db, `select count(*) from bulksub.synced`); test.trips && n != 0 {
+			t.Errorf("%s: the brake left %d topics under sync", test.query, n)
+		}
+		mustExec(t, db, `truncate bulksub.plans, bulksub.planned, bulksub.synced`)
+	}
+	_, err := p.Stage(t.Context(), Sync{Relation: wish(t, db, "a", some("a", 4, 10)).Relation, Topic: "a", MaxRemove: 0.2})
+	wantText(t, fmt.Sprint(err), "3 of 10 subscriptions would be removed, more than 20 %", "--max-remove 31%")
+}
+
+// TestVanishedTopic: what a sync of the same kind covered is emptied, and what
+// another covered is left alone.
+func TestVanishedTopic(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `create table wanted as `+some("a", 1, 3)+` union all `+some("b", 1, 3))
+	s := wish(t, db, "", `select * from wanted`)
+	night := func() Difference {
+		t.Helper()
+		p := newPostgres(t, db, "")
+		d := stage(t, p, s)
+		carryOut(t, db, p)
+		must(t, p.Close())
+		return d
+	}
+	wantDifference(t, night(), Difference{Wanted: 6, Add: 6, Batches: 2})
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('c', 'other'); insert into bulksub.subscriptions (topic, token, job_id) values ('c', 't1', 0)`)
+	mustExec(t, db, `delete from wanted where topic = 'b'`)
+	wantDifference(t, night(), Difference{Wanted: 3, Believed: 6, Remove: 3, Batches: 1})
+	wantBeliefs(t, db, "a t1", "a t2", "a t3", "c t1")
+	wantDifference(t, night(), Difference{Wanted: 3, Believed: 3})
+	if got := ask[string](t, db, `select string_agg(topic, ' ' order by topic) from bulksub.synced`); got != "a c" {
+		t.Errorf("under sync are %s", got)
+	}
+	if n := ask[int](t, db, `select count(*) from bulksub.planned`); n != 0 {
+		t.Errorf("%d planned rows are left", n)
+	}
+}
+
+// TestOneSyncOfATopic: another is held off while a process is at work on the first.
+func TestOneSyncOfATopic(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	first, second, third := newPostgres(t, db, "first"), newPostgres(t, db, "second"), newPostgres(t, db, "third")
+	held := func(p *Postgres, topic string) bool {
+		t.Helper()
+		_, err := p.Stage(t.Context(), wish(t, db, topic, some(topic, 1, 5)))
+		held, ok := errors.AsType[*HeldError](err)
+		if ok {
+			wantText(t, held.Error(), "job first")
+		} else {
+			must(t, err)
+		}
+		return ok
+	}
+	const stale = `update bulksub.plans set opened_at = opened_at - interval '1 minute'`
+	if held(first, "a") || !held(second, "a") || held(third, "b") {
+		t.Error("after the first plan")
+	}
+	mustExec(t, db, stale)
+	claim(t, first, 1)
+	if !held(second, "a") {
+		t.Error("beside a segment in hand")
+	}
+	must(t, first.Close())
+	if held(second, "a") {
+		t.Error("after the first process has gone")
+	}
+}
+
+// TestStageWaitsForCommits: a commit that has not seen the topic under sync is over
+// before the topic is.
+func TestStageWaitsForCommits(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	other := newPostgres(t, db, "other")
+	c := claim(t, other, 1)
+	tx, err := db.Begin(t.Context())
+	must(t, err)
+	defer tx.Rollback(t.Context())
+	r := result(c, "11", pipeline.OK)
+	r.Done = []pipeline.Action{add("a")}
+	must(t, other.believe(t.Context(), tx, []pipeline.Result{r}))
+	p, s := newPostgres(t, db, "job"), wish(t, db, "a", some("a", 1, 5))
+	staged := pool.New().WithErrors()
+	staged.Go(func() error { _, err := p.Stage(t.Context(), s); return err })
+	for !ask[bool](t, db, `select exists (select from pg_locks
+		where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database()))`) {
+		if ask[bool](t, db, `select exists (select from bulksub.plans)`) {
+			t.Fatal("the plan was made beside an open commit")
+		}
+	}
+	must(t, tx.Commit(t.Context()))
+	must(t, staged.Wait())
+	must(t, other.Record(t.Context(), []pipeline.Result{r}))
+	wantBeliefs(t, db, "a t11")
+}
+
+// TestDropPlanKeepsWhatFailed: a run that asks again finds it.
+func TestDropPlanKeepsWhatFailed(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	p := newPostgres(t, db, "job")
+	stage(t, p, wish(t, db, "a", some("a", 1, 13)))
+	work(t, p, 1, map[string]pipeline.Status{"12": pipeline.Failed})
+	mustExec(t, db, `insert into bulksub.planned (job_id, n, op) values (0, 11, 'subscribe')`)
+	for range 2 {
+		must(t, p.DropPlan(t.Context()))
+		if got := ask[string](t, db, `select string_agg(n::text, ' ' order by n) from bulksub.planned where job_id > 0`); got != "1 2 3 4 5 6 7 8 9 10 12" {
+			t.Errorf("left are %s", got)
+		}
+	}
+	if ask[int](t, db, `select count(*) from bulksub.planned where job_id = 0`) != 1 {
+		t.Error("another job's plan was dropped")
+	}
+}
