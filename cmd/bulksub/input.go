@@ -128,7 +128,8 @@ func (in *input) openCSV(ctx context.Context, o jobOptions) error {
 
 const defaultTable = "bulksub.tokens"
 
-func (in *input) openRelation(ctx context.Context, o jobOptions) error {
+// wanted is the relation that is asked for.
+func (o *jobOptions) wanted() postgres.Wanted {
 	wanted := postgres.Wanted{
 		Table: o.input.table, Query: o.input.query, Where: o.input.where,
 		TokenColumn: o.input.tokenColumn, KeyColumn: o.input.keyColumn, Further: o.asked.columns,
@@ -136,7 +137,14 @@ func (in *input) openRelation(ctx context.Context, o jobOptions) error {
 	if wanted.Table == "" && wanted.Query == "" {
 		wanted.Table = defaultTable
 	}
-	r, err := postgres.Resolve(ctx, in.pool, wanted)
+	return wanted
+}
+
+func (in *input) openRelation(ctx context.Context, o jobOptions) error {
+	if o.asked.sync != nil {
+		return in.openWanted(ctx, o)
+	}
+	r, err := postgres.Resolve(ctx, in.pool, o.wanted())
 	if err != nil {
 		return err
 	}

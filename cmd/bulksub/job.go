@@ -58,6 +58,9 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 		return err
 	}
 	defer in.close()
+	if o.dryRun && o.asked.sync != nil {
+		return dryRunSync(setup, cmd.OutOrStdout(), in, o)
+	}
 	if err := in.checkKind(setup, o); err != nil {
 		return err
 	}
@@ -128,6 +131,11 @@ func (j *job) run(ctx context.Context, s *signals, log *slog.Logger, stderr io.W
 	if !j.sink.finished() {
 		setup, cancel := s.until(ctx)
 		defer cancel()
+		if s, ok := j.sink.(*inSync); ok {
+			if err := s.stage(setup, j.in, j.options); err != nil {
+				return err
+			}
+		}
 		if err := j.service.warm(setup); err != nil {
 			return err
 		}

@@ -60,6 +60,9 @@ func (j *job) openDatabase(ctx context.Context) error {
 		Retry: postgres.Retrier{Patience: o.service.patience, Timeout: pruneTimeout},
 	}
 	j.sink = l
+	if o.asked.sync != nil {
+		j.sink = &inSync{inDatabase: l}
+	}
 	j.results = "table bulksub.results, where job = '" + p.Job().Name + "'"
 	if o.ledger.job == "" {
 		j.again = " with --job " + p.Job().Name

@@ -65,6 +65,7 @@ Google switches the Instance ID API off on 2027-09-29.
 		topicCommand(unsubscribing),
 		migrateCommand(),
 		importCommand(),
+		syncCommand(),
 		pruneCommand(), unpruneCommand(),
 		databaseCommand(),
 		demoCommand(), emulatorCommand(),

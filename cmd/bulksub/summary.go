@@ -34,6 +34,8 @@ type summary struct {
 	Retries       int64   `json:"retries"`
 	Seconds       float64 `json:"seconds"`
 
+	Difference *sink.Difference `json:"difference,omitempty"` // of a sync
+
 	results string            // where they lie
 	codes   map[string]int64  // of the rows that failed in this run
 	again   string            // what to add to the command so that it goes on with this job
@@ -65,6 +67,9 @@ func (j *job) summarize(ctx context.Context, runErr error, took time.Duration) (
 	s.Requests, s.Retries = p.Requests, p.Retries
 	s.Seconds = float64(took.Milliseconds()) / 1000
 	s.results, s.again, s.codes = j.results, j.again, p.Codes
+	if sync, ok := j.sink.(*inSync); ok {
+		s.Difference = sync.difference
+	}
 	if few, ok := j.sink.(*unrecorded); ok {
 		s.each = few.Results()
 	}
@@ -93,7 +98,7 @@ func stateAfter(err error, failed int64) string {
 		return stateIncomplete
 	case errors.Is(err, pipeline.ErrStopped):
 		return stateStopped
-	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err):
+	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err):
 		return stateBraked
 	default:
 		return stateUnfinished
@@ -110,6 +115,9 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 		line("job", s.Job)
 	}
 	line("state", s.State)
+	if s.Difference != nil {
+		differenceLines(*s.Difference, line)
+	}
 	line("rows", grouped(s.Rows))
 	for _, c := range []struct {
 		name string

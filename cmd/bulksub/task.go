@@ -21,10 +21,11 @@ type asking struct {
 	tokens  []string   // given as arguments
 	kind    kind       // of the tokens; "": any
 	tasks   source.Tasks
-	columns []string // further columns that tasks wants
-	grouped bool     // by the first of them
-	write   string   // the column of the row that gets its registration token
-	single  bool     // the token goes through the call for a single relation
+	columns []string   // further columns that tasks wants
+	grouped bool       // by the first of them
+	write   string     // the column of the row that gets its registration token
+	single  bool       // the token goes through the call for a single relation
+	sync    *syncFlags // nil: what is to be sent stands in the input
 }
 
 // reading says how rows are read.

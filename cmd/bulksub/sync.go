@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bulksub/bulksub/iidclient"
+	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/migrations"
+	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/source"
+)
+
+type syncFlags struct {
+	topics     topicFlags
+	assertAll  bool
+	olderThan  age
+	allowEmpty bool
+	maxRemove  share
+	prune      string
+}
+
+func syncCommand() *cobra.Command {
+	f := syncFlags{maxRemove: 0.2}
+	options := jobOptions{prune: pruneFlags{mode: "off"}}
+	cmd := &cobra.Command{
+		Use:   "sync --topic TOPIC | --topic-column NAME [flags]",
+		Short: "Make a topic hold exactly the tokens of a table or query, sending only the difference",
+		Long: `Subscribe what a table or query wants and unsubscribe what it does not, sending only the difference
+to what the database says the service holds (bulksub.subscriptions).
+
+The difference is computed once, in the database, when the job begins; a job that was killed goes on
+with the same one. What the service acknowledges to any job with this database is noted for the topics
+that are under sync. A sync removes only what it knows of: what was subscribed to a topic before its
+first sync, or past this database, stays as it is. With --topic-column the topics are those of the
+column; one that has vanished from it since an earlier sync of the same kind is emptied.
+
+A token that the service says is gone is believed of no topic any more. One that it refuses is not
+believed, and each later sync asks again as long as it is wanted. Rows that want the same token and
+topic count once; a row without a usable token or topic gets the result malformed.
+
+An empty wanted set, or removals above --max-remove, stop it before any call. Two syncs of one topic
+are not at work at the same time: the second ends with 75.`,
+		Example: `  bulksub sync --topic news --table users --where "wants_news" --token-column fcm_token
+  bulksub sync --topic-column plan --query "select fcm_token as token, plan from users" --max-remove 30%
+  bulksub sync --topic news --table users --older-than 30d`,
+		Args: noWords,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asked, err := f.ask(&options)
+			if err != nil {
+				return err
+			}
+			options.asked = asked
+			return runJob(cmd, options)
+		},
+	}
+	f.add(cmd)
+	options.input.add(cmd.Flags())
+	options.ledger.add(cmd.Flags())
+	options.service.add(cmd.Flags())
+	options.output.add(cmd.Flags())
+	options.metrics.add(cmd.Flags())
+	cmd.Flags().BoolVar(&options.dryRun, "dry-run", false, "compute the difference; call nothing, change nothing")
+	for _, name := range []string{"csv", "key-column", "results", "prune"} {
+		cmd.Flags().SetAnnotation(name, commandLineOnly, nil)
+		cmd.Flags().MarkHidden(name)
+	}
+	return cmd
+}
+
+func (f *syncFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	f.topics.add(flags)
+	flags.BoolVar(&f.assertAll, "assert-all", false, "subscribe again what is believed to be subscribed")
+	flags.Var(&f.olderThan, "older-than", "subscribe again what the service has not acknowledged for so long, as 30d or 12h")
+	flags.BoolVar(&f.allowEmpty, "allow-empty", false, "go on though nothing at all is wanted")
+	flags.Var(&f.maxRemove, "max-remove", "stop when more than this share of what is subscribed would be removed")
+	flags.StringVar(&f.prune, "prune", "", "")
+}
+
+// ask makes what is asked of the flags.
+func (f *syncFlags) ask(o *jobOptions) (asking, error) {
+	if err := f.topics.check(); err != nil {
+		return asking{}, err
+	}
+	switch {
+	case len(f.topics.topics) == 0 && f.topics.column == "":
+		return asking{}, usagef("there is no topic: give --topic NAME or --topic-column NAME")
+	case len(f.topics.topics) > 1:
+		return asking{}, usagef("a sync is of one topic; give --topic once, or let the rows say theirs with --topic-column")
+	case o.input.csv != "" || o.ledger.results != "":
+		return asking{}, usagef("a sync is with a table or query in the database that keeps its results: give --table or --query, and neither --csv nor --results")
+	case o.input.keyColumn != "":
+		return asking{}, usagef("--key-column has no meaning here: a sync tells rows apart by token and topic")
+	case f.prune != "" && f.prune != "off":
+		return asking{}, usagef("a sync does not prune: its rows are differences, and most tokens of the table are in none; " +
+			"use bulksub subscribe --prune, or delete where the token is in bulksub.results with status not_found")
+	case f.assertAll && f.olderThan > 0:
+		return asking{}, usagef("give --assert-all or --older-than; the first asserts everything")
+	}
+	a := asking{command: "sync", words: sink.Asked{}, sync: f}
+	f.topics.ask(&a, pipeline.Subscribe)
+	if f.assertAll {
+		a.words["assert"] = "all"
+	} else if f.olderThan > 0 {
+		a.words["assert"] = "older than " + f.olderThan.String()
+	}
+	return a, nil
+}
+
+// openWanted opens the wanted set.
+func (in *input) openWanted(ctx context.Context, o jobOptions) error {
+	wanted := o.wanted()
+	wanted.Keyless = true
+	r, err := postgres.Resolve(ctx, in.pool, wanted)
+	if err != nil {
+		return err
+	}
+	in.asked["table"], in.asked["query"], in.asked["where"] = r.Name, o.input.query, o.input.where
+	in.asked["token column"] = r.Token.Name
+	in.relation = r
+	return migrations.Check(ctx, in.pool)
+}
+
+// sync says what a plan is made of.
+func (in *input) sync(o jobOptions) sink.Sync {
+	f := o.asked.sync
+	s := sink.Sync{
+		Relation: in.relation, AssertAll: f.assertAll, OlderThan: time.Duration(f.olderThan),
+		Batch: o.service.batchSize, AllowEmpty: f.allowEmpty, MaxRemove: float64(f.maxRemove),
+	}
+	if f.topics.column == "" {
+		s.Topic = f.topics.topics[0]
+	}
+	return s
+}
+
+// inSync is a sync in Postgres.
+type inSync struct {
+	*inDatabase
+	difference *sink.Difference // nil: not computed in this run
+}
+
+// stage makes the plan or finds it, and the source of its rows.
+func (l *inSync) stage(ctx context.Context, in *input, o jobOptions) error {
+	d, err := l.Stage(ctx, in.sync(o))
+	if err == nil || is[*sink.SyncBrakeError](err) {
+		l.difference = &d
+	}
+	if err != nil {
+		return err
+	}
+	in.rows = d.Rows()
+	in.source = source.NewPostgres(in.pool, l.Planned(), planned(), false, o.service.patience)
+	return nil
+}
+
+// planned makes tasks from the operation and the topic of a planned row.
+func planned() source.Tasks {
+	return remembered(func(fields []string) ([]pipeline.Action, error) {
+		topic, err := iidclient.CheckTopic(fields[1])
+		if err != nil {
+			return nil, fmt.Errorf("the row's topic: %w", err)
+		}
+		return []pipeline.Action{{Op: pipeline.Op(fields[0]), Topic: topic}}, nil
+	})
+}
+
+// Complete drops what is no longer needed of the plan, and closes the job.
+func (l *inSync) Complete(ctx context.Context) error {
+	if err := l.DropPlan(ctx); err != nil {
+		return err
+	}
+	return l.inDatabase.Complete(ctx)
+}
+
+// dryRunSync computes the difference and says what a run would send.
+func dryRunSync(ctx context.Context, w io.Writer, in *input, o jobOptions) error {
+	d, braked := sink.Compare(ctx, in.pool, in.asked, in.sync(o))
+	if braked != nil && !is[*sink.SyncBrakeError](braked) {
+		return braked
+	}
+	seconds := 0.0
+	if o.service.rate > 0 {
+		seconds = math.Ceil(float64(d.Rows()-d.Malformed) / o.service.rate)
+	}
+	if err := printDifference(w, d, seconds, o.output.json); err != nil {
+		return err
+	}
+	return braked
+}
+
+func printDifference(w io.Writer, d sink.Difference, seconds float64, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(struct {
+			sink.Difference
+			Seconds float64 `json:"seconds"`
+		}{d, seconds})
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	differenceLines(d, func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) })
+	fmt.Fprintf(table, "batches\t%s\n", grouped(d.Batches))
+	fmt.Fprintf(table, "seconds\t%s, at the rate\n", grouped(int64(seconds)))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, "\nnothing was called and nothing was changed: this was a dry run")
+	return err
+}
+
+// differenceLines shows what a sync is about.
+func differenceLines(d sink.Difference, line func(name, value string)) {
+	line("wanted", grouped(d.Wanted))
+	line("believed", grouped(d.Believed))
+	line("  to add", grouped(d.Add))
+	if d.Assert > 0 {
+		line("  to assert", grouped(d.Assert))
+	}
+	line("  to remove", grouped(d.Remove))
+	line("duplicates", grouped(d.Duplicates))
+	line("malformed", grouped(d.Malformed))
+}
