@@ -31,23 +31,72 @@ const benchRows = 1_000_000
 // and the stand-in, each a process of its own on this machine, over loopback at
 // no added latency.
 func BenchmarkPostgresToPostgres(b *testing.B) {
-	benchTable(b, benchRows)
+	benchTable(b, benchRows, "subscribe")
+}
+
+// BenchmarkFirstSync is the same for a topic that comes under sync: each of the
+// subscriptions is planned and believed.
+func BenchmarkFirstSync(b *testing.B) {
+	benchTable(b, benchRows, "sync")
+}
+
+// BenchmarkNightlySync makes a topic equal to a table of which 10,000 subscriptions
+// have changed, in 10 calls; the peak is to be the same for few beliefs and for many.
+func BenchmarkNightlySync(b *testing.B) {
+	for _, beliefs := range []int{1_000_000, 10_000_000} {
+		b.Run(fmt.Sprintf("beliefs=%d", beliefs), func(b *testing.B) { benchNight(b, beliefs) })
+	}
+}
+
+func benchNight(b *testing.B, beliefs int) {
+	url, program := pgtest.URL(b), buildProgram(b)
+	fillBenchTable(b, url, beliefs)
+	endpoint, credentials := startEmulator(b, program)
+	sql := func(sql string) {
+		err := withConn(url, func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, sql)
+			return err
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	sql(`insert into bulksub.subscriptions (topic, token, job_id) select 'bench', token, 0 from bench`)
+	sql(`vacuum analyze bulksub.subscriptions`)
+	for b.Loop() {
+		b.StopTimer()
+		sql(`
+			delete from bulksub.subscriptions where token in (select token from bench where id <= 5000);
+			insert into bulksub.subscriptions (topic, token, job_id) select 'bench', 'gone-' || n, 0 from generate_series(1, 5000) n`)
+		b.StartTimer()
+		cmd := exec.Command(program, "sync", "--topic", "bench", "--table", "bench", "--rate", "0", "--quiet", "--json",
+			"--database-url", url, "--endpoint", endpoint, "--credentials", credentials)
+		out, err := cmd.Output()
+		if err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		var s summary
+		if err := json.Unmarshal(out, &s); err != nil || s.OK != 10_000 || s.Requests != 10 {
+			b.Fatalf("%v: %s", err, out)
+		}
+		b.ReportMetric(float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024, "peak-MiB")
+	}
 }
 
 // BenchmarkPeakMemory is the same with few rows and with many: the peak is to be
 // the same (P6).
 func BenchmarkPeakMemory(b *testing.B) {
 	for _, rows := range []int{100_000, 1_000_000, 10_000_000} {
-		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) { benchTable(b, rows) })
+		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) { benchTable(b, rows, "subscribe") })
 	}
 }
 
-func benchTable(b *testing.B, rows int) {
+func benchTable(b *testing.B, rows int, command string) {
 	url, program := pgtest.URL(b), buildProgram(b)
 	fillBenchTable(b, url, rows)
 	endpoint, credentials := startEmulator(b, program)
 	for i := 0; b.Loop(); i++ {
-		cmd := exec.Command(program, "subscribe", "--topic", fmt.Sprintf("bench-%d", i), "--table", "bench", "--rate", "0", "--quiet", "--json",
+		cmd := exec.Command(program, command, "--topic", fmt.Sprintf("bench-%d", i), "--table", "bench", "--rate", "0", "--quiet", "--json",
 			"--database-url", url, "--endpoint", endpoint, "--credentials", credentials)
 		out, err := cmd.Output()
 		if err != nil {
