@@ -6,7 +6,9 @@ create table bulksub.jobs (
 	series      text        check (series <> ''), -- the made name without its number; null: the user named the job
 	asked       jsonb       not null,
 	planned     boolean     not null default false, -- every segment has been cut
-	state       text        not null default 'open' check (state in ('open', 'done')),
+	state       text        not null default 'open' check (state in ('open', 'done', 'cancelled', 'purging')),
+	paused      boolean     not null default false,
+	rate        float8      check (rate >= 0), -- set for all its processes, 0: no ceiling; null: as each was started
 	created_at  timestamptz not null default clock_timestamp(),
 	finished_at timestamptz
 );

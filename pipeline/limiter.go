@@ -28,15 +28,34 @@ var _ Budget = (*Limiter)(nil)
 // NewLimiter returns a limiter of perSecond token operations, 0 meaning no
 // ceiling.
 func NewLimiter(perSecond float64) *Limiter {
-	if perSecond <= 0 {
-		perSecond = math.Inf(1)
-	}
+	ceiling := ceilingOf(perSecond)
 	return &Limiter{
 		turn:     make(chan struct{}, 1),
-		bucket:   rate.NewLimiter(limit(perSecond), largestBatch),
-		ceiling:  perSecond,
-		throttle: Throttle{Rate: perSecond},
+		bucket:   rate.NewLimiter(limit(ceiling), largestBatch),
+		ceiling:  ceiling,
+		throttle: Throttle{Rate: ceiling},
 	}
+}
+
+func ceilingOf(perSecond float64) float64 {
+	if perSecond <= 0 {
+		return math.Inf(1)
+	}
+	return perSecond
+}
+
+// SetRate sets another ceiling, 0 meaning none. It holds at once, also for those that
+// wait; what the service has brought the rate down to is raised step by step, as
+// ever.
+func (l *Limiter) SetRate(perSecond float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ceiling := ceilingOf(perSecond)
+	if l.throttle.Rate >= min(l.ceiling, ceiling) {
+		l.throttle.Rate = ceiling
+	}
+	l.ceiling = ceiling
+	l.bucket.SetLimitAt(time.Now(), limit(l.throttle.Rate))
 }
 
 func limit(perSecond float64) rate.Limit {

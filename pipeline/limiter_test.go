@@ -159,6 +159,36 @@ func TestRateComesBackFromTheFloor(t *testing.T) {
 	})
 }
 
+// TestAnotherCeiling: it holds for a call that waits, and for those that come.
+func TestAnotherCeiling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, start := pipeline.NewLimiter(1), time.Now()
+		wait(t, l, 1000)
+		went := make(chan struct{})
+		go func() {
+			defer close(went)
+			wait(t, l, 1000)
+		}()
+		synctest.Wait()
+		l.SetRate(1000)
+		if <-went; time.Since(start) < 900*time.Millisecond || time.Since(start) > 2*time.Second {
+			t.Errorf("the call that waited went after %v", time.Since(start))
+		}
+		l.SetRate(0)
+		wait(t, l, 1000)
+		wait(t, l, 1000)
+		l.SetRate(10)
+		wait(t, l, 1)
+		start = time.Now()
+		for range 10 {
+			wait(t, l, 1)
+		}
+		if took := time.Since(start); took < 990*time.Millisecond || took > 1010*time.Millisecond {
+			t.Errorf("10 operations at a rate of 10 take %v", took)
+		}
+	})
+}
+
 func TestWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := pipeline.NewLimiter(1)

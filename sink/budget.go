@@ -24,13 +24,13 @@ import (
 type Budget struct {
 	pool    *pgxpool.Pool
 	project string
-	ceiling float64 // token operations per second of this process; +Inf: none
 	own     *pipeline.Limiter
 	retry   postgres.Retrier
 	turn    chan struct{} // in the hands of the one that waits; the others queue for it
 	lot     lot           // with the turn
 
 	mu        sync.Mutex
+	ceiling   float64 // token operations per second of this process; +Inf: none
 	pace      pipeline.Pace
 	largest   int       // the most operations asked for at once
 	throttled bool      // the service had brought the rate down when we last asked
@@ -66,13 +66,10 @@ func OpenBudget(ctx context.Context, pool *pgxpool.Pool, project string, perSeco
 	b := &Budget{
 		pool:    pool,
 		project: project,
-		ceiling: perSecond,
+		ceiling: ceilingOf(perSecond),
 		own:     pipeline.NewLimiter(perSecond),
 		retry:   postgres.Retrier{Patience: patience, Timeout: budgetTimeout},
 		turn:    make(chan struct{}, 1),
-	}
-	if perSecond <= 0 {
-		b.ceiling = math.Inf(1)
 	}
 	err := b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		_, err := pool.Exec(ctx, `
@@ -84,6 +81,35 @@ func OpenBudget(ctx context.Context, pool *pgxpool.Pool, project string, perSeco
 		return nil, b.explain(err)
 	}
 	return b, nil
+}
+
+func ceilingOf(perSecond float64) float64 {
+	if perSecond <= 0 {
+		return math.Inf(1)
+	}
+	return perSecond
+}
+
+// SetRate gives this process another ceiling, 0 meaning none, which holds for every
+// call that is not granted yet. A bucket that ran out at the old one runs out at the
+// new one from now on, until another process brings a higher one.
+func (b *Budget) SetRate(ctx context.Context, perSecond float64) error {
+	before, now := b.most(), ceilingOf(perSecond)
+	if err := b.replace(ctx, before, now); err != nil {
+		return b.explain(err)
+	}
+	b.mu.Lock()
+	b.ceiling = now
+	b.mu.Unlock()
+	b.own.SetRate(perSecond)
+	return nil
+}
+
+// most is this process's ceiling.
+func (b *Budget) most() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ceiling
 }
 
 // Wait blocks until n token operations may be sent at once, or ctx ends. Callers
@@ -164,7 +190,7 @@ func (b *Budget) place(ctx context.Context, n int) (pipeline.Grant, time.Time, e
 // one at least.
 func (b *Budget) refill(ctx context.Context, n int) error {
 	calls := 1
-	if rate := min(b.lot.grant.Rate, b.ceiling); !math.IsInf(rate, 1) {
+	if rate := min(b.lot.grant.Rate, b.most()); !math.IsInf(rate, 1) {
 		calls = max(1, int(rate*lotTime.Seconds())/n)
 	}
 	before := b.lot
@@ -180,7 +206,7 @@ func (b *Budget) refill(ctx context.Context, n int) error {
 		b.lot = lot{size: n, grant: g, calls: 1, next: asked, until: asked.Add(trusted)}
 	default:
 		b.lot = lot{size: n, grant: g, calls: calls, next: time.Now().Add(wait), step: time.Duration(float64(n) / g.Rate * float64(time.Second))}
-		if b.lot.next.Before(before.next) {
+		if b.lot.next.Before(before.next) && g.Rate == before.grant.Rate {
 			b.lot.next = before.next // the answer came faster than the one before
 		}
 	}

@@ -41,7 +41,7 @@ func (b *Budget) take(ctx context.Context, n int) (g pipeline.Grant, wait time.D
 				returning b.project
 			)
 			select now, outflow, rate < top, greatest(seconds, 0), exists (select from poured) from turn`,
-			b.project, b.ceiling, float64(n), ahead.Seconds()).Scan(&now, &rate, &throttled, &seconds, &granted)
+			b.project, b.most(), float64(n), ahead.Seconds()).Scan(&now, &rate, &throttled, &seconds, &granted)
 	})
 	if err != nil {
 		return pipeline.Grant{}, 0, err
@@ -53,6 +53,17 @@ func (b *Budget) take(ctx context.Context, n int) (g pipeline.Grant, wait time.D
 		return pipeline.Grant{}, time.Duration(min(seconds-ahead.Seconds(), waitMost.Seconds()) * float64(time.Second)), nil
 	}
 	return pipeline.Grant{At: now, Rate: rate}, time.Duration(seconds * float64(time.Second)), nil
+}
+
+// replace replaces a ceiling of the bucket, which has run out at it until now.
+func (b *Budget) replace(ctx context.Context, before, ceiling float64) error {
+	return b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		_, err := b.pool.Exec(ctx, `
+			with bucket as materialized (`+leak+`)
+			update bulksub.budgets b set level = content, level_at = now, ceiling = $3, ceiling_at = now
+			from bucket where b.project = bucket.project and b.ceiling = $2`, b.project, before, ceiling)
+		return err
+	})
 }
 
 // change changes what the service has brought the rate down to. now is the database's

@@ -48,6 +48,7 @@ type Job struct {
 	Name  string
 	Asked Asked
 	Done  bool // it had ended when it was opened, with no row left to ask again
+	state string
 }
 
 const (
@@ -61,7 +62,7 @@ const (
 // name is empty, it is made from what is asked: an unfinished job of that name
 // goes on, after a finished one a new one begins, and it is a [*HeldError] if
 // another process is at work on it. A job that was asked something else is a
-// [*MismatchError]. A database that goes away is waited for as long as patience
+// [*MismatchError], and one that was cancelled a [*ClosedError]. A database that goes away is waited for as long as patience
 // says. Close it after use: until then it renews its leases.
 func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked, patience time.Duration) (*Postgres, error) {
 	p := &Postgres{
@@ -98,6 +99,9 @@ func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
 	if found := p.job.Asked.differences(asked); len(found) > 0 {
 		return &MismatchError{Job: fmt.Sprintf("job %s", p.job.Name), Differences: found}
 	}
+	if err := closed(p.job.Name, p.job.state); err != nil {
+		return err
+	}
 	_, held, err := p.lookAround(ctx)
 	switch {
 	case err != nil:
@@ -108,11 +112,12 @@ func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
 	return p.reopen(ctx)
 }
 
-const selectJob = `select id, name, asked, state = 'done' from bulksub.jobs `
+const selectJob = `select id, name, asked, state from bulksub.jobs `
 
 func scanJob(row pgx.Row) (Job, error) {
 	var j Job
-	err := row.Scan(&j.ID, &j.Name, &j.Asked, &j.Done)
+	err := row.Scan(&j.ID, &j.Name, &j.Asked, &j.state)
+	j.Done = j.state == StateDone
 	return j, err
 }
 
@@ -135,7 +140,7 @@ func openNamed(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked
 func openSeries(ctx context.Context, pool *pgxpool.Pool, series string, asked Asked) (Job, error) {
 	for {
 		last, err := scanJob(pool.QueryRow(ctx, selectJob+"where series = $1 order by state = 'open' desc, id desc limit 1", series))
-		if err == nil && !last.Done {
+		if err == nil && last.state == StateOpen {
 			return last, nil
 		}
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
@@ -189,9 +194,10 @@ func (p *Postgres) reopenFailed(ctx context.Context, tx pgx.Tx) error {
 }
 
 // Complete closes the job. It returns [pipeline.ErrHeldElsewhere] if a segment is
-// not finished: another process has it.
+// not finished: another process has it; and a [*ClosedError] if somebody has
+// cancelled the job meanwhile.
 func (p *Postgres) Complete(ctx context.Context) error {
-	var done bool
+	var state string
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		_, err := p.pool.Exec(ctx, `
 			update bulksub.jobs set state = 'done', finished_at = clock_timestamp()
@@ -200,15 +206,15 @@ func (p *Postgres) Complete(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return p.pool.QueryRow(ctx, `select state = 'done' from bulksub.jobs where id = $1`, p.job.ID).Scan(&done)
+		return p.pool.QueryRow(ctx, `select state from bulksub.jobs where id = $1`, p.job.ID).Scan(&state)
 	})
 	if err != nil {
 		return fmt.Errorf("close job %s: %w", p.job.Name, err)
 	}
-	if !done {
+	if state == StateOpen {
 		return fmt.Errorf("close job %s: %w", p.job.Name, pipeline.ErrHeldElsewhere)
 	}
-	return nil
+	return closed(p.job.Name, state)
 }
 
 // Counts counts the results, those of earlier runs and of other processes

@@ -38,7 +38,7 @@ const (
 const exitCodeHelp = `Exit codes:
   0    every row has a final result (a rejected token is a result)
   3    done, but some rows failed: run the job again to retry just those
-  4    a brake stopped it: a person must look
+  4    a brake or a person (bulksub jobs cancel) stopped it: a person must look
   64   the command line is wrong, or asks an existing job for something else
   65   the input cannot be read
   69   the service, the database or the result file cannot be used now; what is recorded is safe, run again
@@ -94,7 +94,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, errFailedRows):
 		return exitFailedRows
-	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err):
+	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err), is[*sink.ClosedError](err):
 		return exitBrake
 	case is[*usageError](err), is[*sink.MismatchError](err), foreign(err), is[*iidclient.ArgumentError](err):
 		return exitUsage

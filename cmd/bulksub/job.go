@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/bulksub/bulksub/pipeline"
-	"github.com/bulksub/bulksub/sink"
 )
 
 // jobOptions is everything that a job's command line says.
@@ -156,33 +155,25 @@ func (j *job) run(ctx context.Context, s *signals, log *slog.Logger, stderr io.W
 
 // carry runs the pipeline under a progress display.
 func (j *job) carry(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
-	budget, err := j.budget(ctx)
+	pace, err := j.openPace(ctx, s)
 	if err != nil {
 		return err
 	}
-	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, log, stderr)
+	defer pace.close()
+	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, pace.paused, log, stderr)
 	defer progress.stop()
 	f := j.options.service
 	aimAtMemory(f.concurrency)
-	return pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls, Budget: budget}, pipeline.Options{
+	err = pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls, Budget: pace.budget}, pipeline.Options{
 		Concurrency: f.concurrency,
 		BatchSize:   f.batchSize,
 		Attempts:    f.attempts,
 		MaxRejected: float64(f.maxRejected),
 		Patience:    f.patience,
-		Stop:        s.stop,
+		Stop:        pace.stop,
 		Meter:       j.meter,
 	})
-}
-
-// budget is the rate at which this process may call: shared with others through
-// the database, or its own.
-func (j *job) budget(ctx context.Context) (pipeline.Budget, error) {
-	f := j.options.service
-	if j.in.pool == nil {
-		return pipeline.NewLimiter(f.rate), nil
-	}
-	return sink.OpenBudget(ctx, j.in.pool, j.service.project, f.rate, f.patience)
+	return pace.verdict(err)
 }
 
 // conclude shows the summary, whatever became of the run.

@@ -25,13 +25,13 @@ type progress struct {
 }
 
 // startProgress begins to show the meter. total is the number of rows, as far as
-// it is known.
-func startProgress(m *pipeline.Meter, total int64, quiet bool, log *slog.Logger, w io.Writer) *progress {
+// it is known; paused tells whether it is held up for now.
+func startProgress(m *pipeline.Meter, total int64, quiet bool, paused func() bool, log *slog.Logger, w io.Writer) *progress {
 	p := &progress{quit: make(chan struct{}), gone: make(chan struct{})}
-	show := showLines(log, total)
+	show := showLines(log, total, paused)
 	every := lineEvery
 	if isTerminal(w) {
-		show, every = showBar(w, total), barEvery
+		show, every = showBar(w, total, paused), barEvery
 	}
 	if quiet {
 		show = func(pipeline.Progress, bool) {}
@@ -67,7 +67,7 @@ func isTerminal(w io.Writer) bool {
 // display shows a reading; last is the last one.
 type display func(p pipeline.Progress, last bool)
 
-func showLines(log *slog.Logger, total int64) display {
+func showLines(log *slog.Logger, total int64, paused func() bool) display {
 	began, quiet := time.Now(), true
 	return func(p pipeline.Progress, last bool) {
 		if last && quiet {
@@ -76,17 +76,27 @@ func showLines(log *slog.Logger, total int64) display {
 		quiet = false
 		done := p.Recorded.Rows()
 		took := time.Since(began).Seconds()
-		log.Info("progress", "rows", p.Before+done, "of", max(total, p.Before+done),
+		said := "progress"
+		if paused() {
+			said = "paused"
+		}
+		log.Info(said, "rows", p.Before+done, "of", max(total, p.Before+done),
 			"ok", p.Recorded[pipeline.OK], "not_found", p.Recorded[pipeline.NotFound], "failed", p.Recorded[pipeline.Failed],
 			"requests", p.Requests, "retries", p.Retries, "rows_per_second", int64(float64(done)/max(took, 0.001)))
 	}
 }
 
-func showBar(w io.Writer, total int64) display {
+func showBar(w io.Writer, total int64, paused func() bool) display {
+	pause := decor.Any(func(decor.Statistics) string {
+		if paused() {
+			return "  paused"
+		}
+		return ""
+	})
 	bars := mpb.New(mpb.WithOutput(w), mpb.WithWidth(60), mpb.WithRefreshRate(barEvery))
 	bar := bars.AddBar(max(total, 1),
 		mpb.PrependDecorators(decor.CountersNoUnit("%d / %d rows", decor.WCSyncWidth)),
-		mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.AverageSpeed(0, "  %.0f/s"), decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8})))
+		mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.AverageSpeed(0, "  %.0f/s"), decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8}), pause))
 	return func(p pipeline.Progress, last bool) {
 		done := p.Before + p.Recorded.Rows()
 		if done > total {

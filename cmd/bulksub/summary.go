@@ -48,6 +48,7 @@ const (
 	stateIncomplete = "incomplete" // done, but some rows failed
 	stateStopped    = "stopped"    // by a signal
 	stateBraked     = "braked"     // by a brake
+	stateCancelled  = "cancelled"  // by bulksub jobs cancel
 	stateUnfinished = "unfinished" // by an error
 )
 
@@ -100,6 +101,8 @@ func stateAfter(err error, failed int64) string {
 		return stateStopped
 	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err):
 		return stateBraked
+	case is[*sink.ClosedError](err):
+		return stateCancelled
 	default:
 		return stateUnfinished
 	}

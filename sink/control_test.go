@@ -1,0 +1,183 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+)
+
+// steered opens a job and its budget without a ceiling, and lets the test decide
+// when the job's row is looked at besides.
+func steered(t *testing.T, db *pgxpool.Pool) *Steering {
+	t.Helper()
+	b, err := OpenBudget(t.Context(), db, "p", 0, time.Second)
+	must(t, err)
+	s, err := Steer(t.Context(), newPostgres(t, db, "job"), b, 0)
+	must(t, err)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func toldJob(t *testing.T, open bool, err error) {
+	t.Helper()
+	if must(t, err); !open {
+		t.Error("the job does not take a word")
+	}
+}
+
+// heldUp reports whether a call must wait.
+func heldUp(t *testing.T, s *Steering) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := s.Wait(ctx, 1)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	return err != nil
+}
+
+func TestPauseHoldsCallsUp(t *testing.T) {
+	db := pgtest.New(t)
+	s := steered(t, db)
+	if s.Paused() || heldUp(t, s) {
+		t.Error("held up before anybody said so")
+	}
+	paused, err := Pause(t.Context(), db, s.job.job)
+	toldJob(t, paused, err)
+	must(t, s.look(t.Context()))
+	if !s.Paused() || !heldUp(t, s) {
+		t.Error("a call goes in a pause")
+	}
+	later := steered(t, db)
+	if !later.Paused() {
+		t.Error("a process that comes later does not know of the pause")
+	}
+	continued, err := Continue(t.Context(), db, s.job.job)
+	toldJob(t, continued, err)
+	must(t, s.look(t.Context()))
+	if s.Paused() || heldUp(t, s) {
+		t.Error("held up after the pause")
+	}
+}
+
+// A call that waits for the rate when the pause comes does not go in it.
+func TestPauseComesUponAWaitingCall(t *testing.T) {
+	db := pgtest.New(t)
+	s := steered(t, db)
+	s.turn <- struct{}{} // another waits before it
+	went := make(chan error, 1)
+	go func() {
+		_, err := s.Wait(t.Context(), 1)
+		went <- err
+	}()
+	_, err := Pause(t.Context(), db, s.job.job)
+	must(t, err)
+	must(t, s.look(t.Context()))
+	<-s.turn
+	select {
+	case err := <-went:
+		t.Fatalf("a call goes in a pause: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	_, err = Continue(t.Context(), db, s.job.job)
+	must(t, err)
+	must(t, s.look(t.Context()))
+	must(t, <-went)
+}
+
+func TestCancelledJobIsClosed(t *testing.T) {
+	db := pgtest.New(t)
+	s := steered(t, db)
+	cancelled, err := Cancel(t.Context(), db, s.job.job)
+	toldJob(t, cancelled, err)
+	<-s.Stop()
+	var shut *ClosedError
+	if !errors.As(s.Err(), &shut) || shut.State != StateCancelled {
+		t.Errorf("steering: %v", s.Err())
+	}
+	if err := s.job.Complete(t.Context()); !errors.As(err, &shut) {
+		t.Errorf("complete: %v", err)
+	}
+	if _, err := OpenPostgres(t.Context(), db, "job", asked, time.Second); !errors.As(err, &shut) {
+		t.Errorf("open: %v", err)
+	}
+	if paused, err := Pause(t.Context(), db, s.job.job); paused || err != nil {
+		t.Errorf("a cancelled job is paused: %v, %v", paused, err)
+	}
+	continued, err := Continue(t.Context(), db, s.job.job)
+	toldJob(t, continued, err)
+	p := newPostgres(t, db, "job")
+	work(t, p, 1, nil)
+	must(t, p.Complete(t.Context()))
+	if cancelled, err := Cancel(t.Context(), db, p.job); cancelled || err != nil {
+		t.Errorf("a finished job is cancelled: %v, %v", cancelled, err)
+	}
+}
+
+// A series goes on behind a cancelled job, as behind a finished one.
+func TestSeriesLeavesACancelledJobBehind(t *testing.T) {
+	db := pgtest.New(t)
+	first := newPostgres(t, db, "")
+	cancelled, err := Cancel(t.Context(), db, first.job)
+	toldJob(t, cancelled, err)
+	if second := newPostgres(t, db, ""); second.job.Name != asked.series()+"-2" {
+		t.Errorf("the next job is %s", second.job.Name)
+	}
+}
+
+func TestRateOfAJob(t *testing.T) {
+	db := pgtest.New(t)
+	s, rate := steered(t, db), 100.0
+	for _, test := range []struct {
+		set  *float64
+		want float64
+	}{{&rate, 100}, {nil, 0}} {
+		must(t, SetRate(t.Context(), db, s.job.job, test.set))
+		must(t, s.look(t.Context()))
+		if got := s.most(); got != ceilingOf(test.want) {
+			t.Errorf("rate %v, want %v", got, test.want)
+		}
+	}
+}
+
+// TestAnotherRate: a call that waits for a low rate goes at a high one, and what ran
+// out of the bucket at the high one is not owed at the next.
+func TestAnotherRate(t *testing.T) {
+	b := budgets(t, pgtest.New(t), 1)[0]
+	_, err := b.Wait(t.Context(), 1000)
+	must(t, err)
+	went := make(chan error, 1)
+	go func() {
+		_, err := b.Wait(t.Context(), 1000)
+		went <- err
+	}()
+	must(t, b.SetRate(t.Context(), 1_000_000))
+	must(t, <-went)
+	mustExec(t, b.pool, `update bulksub.budgets set level_at = level_at - interval '1 min'`)
+	must(t, b.SetRate(t.Context(), 100))
+	if g, _, ok := place(t, b, 1000); !ok || g.Rate != 100 {
+		t.Errorf("a place at a rate of %v: %t", g.Rate, ok)
+	}
+}
+
+// All processes of a job have heard of the lower rate when the last one has: no
+// bucket runs out at the old one then.
+func TestALowerRateOfTwoProcesses(t *testing.T) {
+	list := budgets(t, pgtest.New(t), 4000, 4000, 50)
+	place(t, list[0], 10)
+	for i, want := range []float64{4000, 100} {
+		must(t, list[i].SetRate(t.Context(), 100))
+		if i == 0 {
+			place(t, list[1], 10) // has not heard of it
+		}
+		if g, _, _ := place(t, list[2], 1); g.Rate != want {
+			t.Errorf("after process %d the rate is %v, want %v", i, g.Rate, want)
+		}
+	}
+}
