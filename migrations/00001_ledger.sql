@@ -5,6 +5,8 @@ create table bulksub.jobs (
 	name        text        not null unique check (name <> ''),
 	series      text        check (series <> ''), -- the made name without its number; null: the user named the job
 	asked       jsonb       not null,
+	line        jsonb,      -- the command line that made it, without what belongs to a process
+	expected    bigint,     -- rows, as far as it was known then
 	planned     boolean     not null default false, -- every segment has been cut
 	state       text        not null default 'open' check (state in ('open', 'done', 'cancelled', 'purging')),
 	paused      boolean     not null default false,

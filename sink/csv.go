@@ -173,7 +173,7 @@ func (c *CSV) Record(_ context.Context, results []pipeline.Result) error {
 	var lines bytes.Buffer
 	w := csv.NewWriter(&lines)
 	for i := range results {
-		w.Write(fields(&results[i]))
+		w.Write(Fields(&results[i]))
 	}
 	w.Flush()
 	if err := c.append(lines.Bytes()); err != nil {
@@ -185,7 +185,8 @@ func (c *CSV) Record(_ context.Context, results []pipeline.Result) error {
 	return nil
 }
 
-func fields(r *pipeline.Result) []string {
+// Fields writes a result as the fields of [Header].
+func Fields(r *pipeline.Result) []string {
 	return []string{r.Key, storable(r.Token), r.Topic, string(r.Status), storable(r.Code), strconv.Itoa(r.Attempts),
 		storable(r.RegistrationToken), storable(r.Detail)}
 }

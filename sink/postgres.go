@@ -229,14 +229,7 @@ func countResults(ctx context.Context, retry postgres.Retrier, pool *pgxpool.Poo
 	counts := make(pipeline.Counts)
 	err := retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		clear(counts)
-		rows, _ := pool.Query(ctx, `
-			select status, sum(n)::bigint from (
-				select c.key as status, c.value::bigint as n from bulksub.segments s, jsonb_each_text(s.counts) as c
-				where s.job_id = $1 and s.done
-				union all
-				select r.status, 1 from bulksub.segments s join bulksub.rows r on r.job_id = s.job_id and r.segment = s.number
-				where s.job_id = $1 and not s.done
-			) as found group by status`, job)
+		rows, _ := pool.Query(ctx, countsOf("$1"), job)
 		var status pipeline.Status
 		var n int64
 		_, err := pgx.ForEachRow(rows, []any{&status, &n}, func() error {
@@ -249,6 +242,17 @@ func countResults(ctx context.Context, retry postgres.Retrier, pool *pgxpool.Poo
 		return nil, fmt.Errorf("count the results: %w", err)
 	}
 	return counts, nil
+}
+
+func countsOf(job string) string {
+	return `
+		select status, sum(n)::bigint as n from (
+			select c.key as status, c.value::bigint as n from bulksub.segments s, jsonb_each_text(s.counts) as c
+			where s.job_id = ` + job + ` and s.done
+			union all
+			select r.status, 1 from bulksub.segments s join bulksub.rows r on r.job_id = s.job_id and r.segment = s.number
+			where s.job_id = ` + job + ` and not s.done
+		) as found group by status`
 }
 
 // Close gives the segments in our hands back, so that the next process need not

@@ -25,13 +25,20 @@ type jobOptions struct {
 	output  outputFlags
 	metrics metricsFlags
 	dryRun  bool
+	line    line
 }
 
 func (o *jobOptions) add(flags *pflag.FlagSet) {
 	o.input.add(flags)
 	o.ledger.add(flags)
-	o.service.add(flags)
 	o.prune.add(flags)
+	o.addRun(flags)
+}
+
+// addRun adds the flags that belong to a run and not to its job: what they say is
+// not kept with it.
+func (o *jobOptions) addRun(flags *pflag.FlagSet) {
+	o.service.add(flags)
 	o.output.add(flags)
 	o.metrics.add(flags)
 	flags.BoolVar(&o.dryRun, "dry-run", false, "count rows, batches and flaws; call nothing, change nothing")
@@ -48,6 +55,9 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 	}
 	if cmd.Flags().Changed("job") && o.ledger.job == "" {
 		return usagef("--job is empty; name the job, or leave the flag out")
+	}
+	if o.line, err = lineOf(cmd, o.asked.tokens); err != nil {
+		return err
 	}
 	s := signalsOf(cmd.Context())
 	setup, cancel := s.until(cmd.Context())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/bulksub/bulksub/internal/postgres"
@@ -53,6 +54,9 @@ func (j *job) openDatabase(ctx context.Context) error {
 		return err
 	}
 	in.keep(p, o.asked)
+	if err := p.Keep(ctx, o.line.text(), in.rows); err != nil {
+		return errors.Join(err, p.Close())
+	}
 	l := &inDatabase{Postgres: p}
 	l.pruner = &sink.Pruner{
 		Pool: in.pool, Job: p.Job(), Relation: in.relation,

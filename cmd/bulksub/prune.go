@@ -109,6 +109,9 @@ func withPruner(cmd *cobra.Command, l ledgerFlags, f pruneFlags, name string, do
 		if err != nil {
 			return err
 		}
+		if j.Asked["table"] == "" {
+			return usagef("job %s did not read a table, so there are no rows to prune", name)
+		}
 		r, err := postgres.Resolve(ctx, pool, postgres.Wanted{
 			Table: j.Asked["table"], TokenColumn: j.Asked["token column"], KeyColumn: j.Asked["key column"],
 		})
@@ -132,8 +135,6 @@ func findJob(ctx context.Context, pool *pgxpool.Pool, name string) (sink.Job, er
 		return j, usagef("there is no job %q in this database", name)
 	case err != nil:
 		return j, fmt.Errorf("look for job %s: %w", name, err)
-	case j.Asked["table"] == "":
-		return j, usagef("job %s did not read a table, so there are no rows to prune", name)
 	}
 	return j, nil
 }

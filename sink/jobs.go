@@ -1,0 +1,138 @@
+package sink
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// Overview is what the ledger knows of a job.
+type Overview struct {
+	Job
+	Line     json.RawMessage // as Keep has kept it; nil: nothing
+	State    string
+	Paused   bool
+	Rate     *float64 // set for the job, 0 meaning no ceiling; nil: as each process was started
+	Expected *int64   // rows, as far as it was known when the job was made
+	Created  time.Time
+	Ended    *time.Time // finished or cancelled
+	Segments Segments
+	Counts   pipeline.Counts
+	Pruned   int64 // rows that are pruned now
+}
+
+// Segments says how far the segments of a job are. More may be cut unless all are
+// planned.
+type Segments struct {
+	Cut     int64 `json:"cut"`
+	Done    int64 `json:"done"`
+	Held    int64 `json:"held"` // by processes whose lease runs
+	Planned bool  `json:"planned"`
+}
+
+// Overviews looks at the newest jobs, or at the one with the name.
+func Overviews(ctx context.Context, pool *pgxpool.Pool, name string, most int) ([]Overview, error) {
+	rows, _ := pool.Query(ctx, `
+		select j.id, j.name, j.asked, j.state, j.line, j.paused, j.rate, j.expected, j.created_at, j.finished_at, j.planned,
+			s.cut, s.done, s.held, coalesce(c.counts, '{}'),
+			(select count(*) from bulksub.pruned p where p.job_id = j.id and p.restored_at is null)
+		from (select * from bulksub.jobs where $1 in ('', name) order by id desc limit $2) as j
+		left join lateral (
+			select count(*) as cut, count(*) filter (where done) as done,
+				count(*) filter (where not done and owner is not null and lease_end > clock_timestamp()) as held
+			from bulksub.segments where job_id = j.id) as s on true
+		left join lateral (select jsonb_object_agg(status, n) as counts from (`+countsOf("j.id")+`) as n) as c on true
+		order by j.id desc`, name, most)
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o Overview, err error) {
+		err = row.Scan(&o.ID, &o.Name, &o.Asked, &o.State, &o.Line, &o.Paused, &o.Rate, &o.Expected, &o.Created, &o.Ended,
+			&o.Segments.Planned, &o.Segments.Cut, &o.Segments.Done, &o.Segments.Held, &o.Counts, &o.Pruned)
+		o.Done = o.State == StateDone
+		return o, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look at the jobs: %w", err)
+	}
+	return all, nil
+}
+
+// Holder is a process that holds segments of a job.
+type Holder struct {
+	Process  string    `json:"process"` // where it runs, see package liveness; "": unknown
+	Segments int64     `json:"segments"`
+	Lease    time.Time `json:"lease_end"` // of the first that runs out, by the database's clock
+}
+
+// Holders lists the processes that hold segments of the job.
+func Holders(ctx context.Context, pool *pgxpool.Pool, j Job) ([]Holder, error) {
+	rows, _ := pool.Query(ctx, `
+		select coalesce(process, ''), count(*), min(lease_end) from bulksub.segments
+		where job_id = $1 and not done and owner is not null and lease_end > clock_timestamp()
+		group by owner, process order by min(number)`, j.ID)
+	holders, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Holder])
+	if err != nil {
+		return nil, fmt.Errorf("look for who holds segments: %w", err)
+	}
+	return holders, nil
+}
+
+// Keep notes with the job, unless something is noted, from what command line it was
+// made and how many rows are expected, for [Overviews].
+func (p *Postgres) Keep(ctx context.Context, line json.RawMessage, expected int64) error {
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		_, err := p.pool.Exec(ctx, `
+			update bulksub.jobs set line = $2, expected = $3 where id = $1 and line is null`, p.job.ID, line, expected)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("keep the command line of job %s: %w", p.job.Name, err)
+	}
+	return nil
+}
+
+const resultsPage = 5000
+
+// Results streams the results of the job with one of the statuses (none: all),
+// segment by segment. Each page of 5,000 is a statement of its own (P7): what is
+// recorded meanwhile may or may not be among them.
+func Results(ctx context.Context, pool *pgxpool.Pool, j Job, statuses []pipeline.Status) iter.Seq2[pipeline.Result, error] {
+	return func(yield func(pipeline.Result, error) bool) {
+		rows, _ := pool.Query(ctx, `select number from bulksub.segments where job_id = $1 order by number`, j.ID)
+		segments, err := pgx.CollectRows(rows, pgx.RowTo[int])
+		for _, segment := range segments {
+			last, page := "", []pipeline.Result(nil)
+			for more := true; more; more = len(page) == resultsPage {
+				if page, err = readResults(ctx, pool, j.ID, segment, last, statuses); err != nil {
+					yield(pipeline.Result{}, fmt.Errorf("read the results of job %s: %w", j.Name, err))
+					return
+				}
+				for _, r := range page {
+					if last = r.Key; !yield(r, nil) {
+						return
+					}
+				}
+			}
+		}
+		if err != nil {
+			yield(pipeline.Result{}, fmt.Errorf("read the segments of job %s: %w", j.Name, err))
+		}
+	}
+}
+
+func readResults(ctx context.Context, pool *pgxpool.Pool, job int64, segment int, after string, statuses []pipeline.Status) ([]pipeline.Result, error) {
+	rows, _ := pool.Query(ctx, `
+		select row_key, token, topic, status, coalesce(code, ''), attempts, coalesce(registration_token, ''), coalesce(detail::text, '')
+		from bulksub.rows
+		where job_id = $1 and segment = $2 and row_key > $3 and (cardinality($4::text[]) = 0 or status = any($4))
+		order by row_key limit $5`, job, segment, after, append([]pipeline.Status{}, statuses...), resultsPage)
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r pipeline.Result, err error) {
+		err = row.Scan(&r.Key, &r.Token, &r.Topic, &r.Status, &r.Code, &r.Attempts, &r.RegistrationToken, &r.Detail)
+		return r, err
+	})
+}
