@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,9 +66,15 @@ func (p *program) at(n int64, act func(*os.Process)) {
 // run runs the program and returns its exit code (-1: killed) and its summary.
 func (p *program) run(args ...string) (int, summary) {
 	p.t.Helper()
+	return p.heard(io.Discard, append(args, "--quiet")...)
+}
+
+// heard is [program.run] with what the program says on the way.
+func (p *program) heard(said io.Writer, args ...string) (int, summary) {
+	p.t.Helper()
 	var out, stderr bytes.Buffer
-	cmd := exec.Command("bulksub", append(args, "--json", "--quiet", "--endpoint", p.service.URL, "--credentials", p.login)...)
-	cmd.Stdout, cmd.Stderr = &out, &stderr
+	cmd := exec.Command("bulksub", append(args, "--json", "--endpoint", p.service.URL, "--credentials", p.login)...)
+	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(&stderr, said)
 	cmd.Env = append(os.Environ(), "GORACE="+raceExitsAtOnce)
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)

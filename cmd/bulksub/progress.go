@@ -15,6 +15,7 @@ import (
 
 const (
 	barEvery  = 100 * time.Millisecond
+	lookEvery = 250 * time.Millisecond // for a pause, which is told at once
 	lineEvery = 10 * time.Second
 )
 
@@ -29,7 +30,7 @@ type progress struct {
 func startProgress(m *pipeline.Meter, total int64, quiet bool, paused func() bool, log *slog.Logger, w io.Writer) *progress {
 	p := &progress{quit: make(chan struct{}), gone: make(chan struct{})}
 	show := showLines(log, total, paused)
-	every := lineEvery
+	every := lookEvery
 	if isTerminal(w) {
 		show, every = showBar(w, total, paused), barEvery
 	}
@@ -68,18 +69,22 @@ func isTerminal(w io.Writer) bool {
 type display func(p pipeline.Progress, last bool)
 
 func showLines(log *slog.Logger, total int64, paused func() bool) display {
-	began, quiet := time.Now(), true
+	began := time.Now()
+	said, at, quiet := "progress", began, true
 	return func(p pipeline.Progress, last bool) {
+		before := said
+		if said = "progress"; paused() {
+			said = "paused"
+		}
 		if last && quiet {
 			return // it was over before there was anything to say
 		}
-		quiet = false
+		if !last && said == before && time.Since(at) < lineEvery {
+			return
+		}
+		at, quiet = time.Now(), false
 		done := p.Recorded.Rows()
 		took := time.Since(began).Seconds()
-		said := "progress"
-		if paused() {
-			said = "paused"
-		}
 		log.Info(said, "rows", p.Before+done, "of", max(total, p.Before+done),
 			"ok", p.Recorded[pipeline.OK], "not_found", p.Recorded[pipeline.NotFound], "failed", p.Recorded[pipeline.Failed],
 			"requests", p.Requests, "retries", p.Retries, "rows_per_second", int64(float64(done)/max(took, 0.001)))

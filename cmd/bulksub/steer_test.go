@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+)
+
+// ear waits for a word.
+type ear struct {
+	word  string
+	heard chan struct{}
+}
+
+func (e *ear) Write(text []byte) (int, error) {
+	if bytes.Contains(text, []byte(e.word)) {
+		select {
+		case e.heard <- struct{}{}:
+		default:
+		}
+	}
+	return len(text), nil
+}
+
+// jobs says something to the jobs of a database.
+func jobs(t *testing.T, db *pgxpool.Pool, args ...string) {
+	cmd := exec.Command("bulksub", append([]string{"jobs"}, args...)...)
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+db.Config().ConnString(), "GORACE="+raceExitsAtOnce)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("jobs %v: %v\n%s", args, err, out)
+	}
+}
+
+// leaseEnd is when the first lease that is held runs out.
+func leaseEnd(t *testing.T, db *pgxpool.Pool) (end time.Time) {
+	t.Helper()
+	if err := db.QueryRow(t.Context(), `select min(lease_end) from bulksub.segments where not done and owner is not null`).Scan(&end); err != nil {
+		t.Fatal(err)
+	}
+	return end
+}
+
+// A job that runs is paused: its segments stay with it and no call goes, though the
+// rate is lifted. It goes on, and is cancelled: what is in flight is recorded, and
+// it is not run again before it may go on.
+func TestPauseContinueCancel(t *testing.T) {
+	t.Parallel()
+	const rows = 30_000
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	args := []string{"subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "2000", "--concurrency", "2", "--attempts", "2",
+		"--database-url", db.Config().ConnString()}
+	p.at(3, func(*os.Process) {
+		jobs(t, db, "pause", "it")
+		jobs(t, db, "set", "it", "--rate", "0")
+	})
+	said, ended := &ear{word: "msg=paused", heard: make(chan struct{}, 1)}, make(chan struct{})
+	var code int
+	var s summary
+	go func() {
+		defer close(ended)
+		code, s = p.heard(said, args...)
+	}()
+	select {
+	case <-said.heard:
+	case <-ended:
+		t.Fatalf("ended with %d before it was paused: %+v", code, s)
+	}
+	before, lease := len(p.service.Calls()), leaseEnd(t, db)
+	for beat := time.Tick(100 * time.Millisecond); !leaseEnd(t, db).After(lease); {
+		<-beat
+	}
+	if n := len(p.service.Calls()); n > before+2 || n > rows/1000/2 {
+		t.Errorf("%d calls, %d of them in a pause", n, n-before)
+	}
+
+	p.started <- nil // the act needs no process
+	p.at(1, func(*os.Process) { jobs(t, db, "cancel", "it") })
+	jobs(t, db, "set", "it", "--rate", "1000")
+	jobs(t, db, "continue", "it")
+	<-ended
+	if code != exitBrake || s.State != stateCancelled || s.Rows < 900*(s.Requests-1) || s.Rows >= rows {
+		t.Fatalf("ended with %d: %+v", code, s)
+	}
+	p.at(0, nil)
+	calls := len(p.service.Calls())
+	if code, _ := p.run(args...); code != exitBrake || len(p.service.Calls()) != calls {
+		t.Errorf("a cancelled job is run again: %d", code)
+	}
+	jobs(t, db, "continue", "it")
+	jobs(t, db, "set", "it", "--rate", "0")
+	if code, s := p.run("resume", "it", "--attempts", "2", "--database-url", db.Config().ConnString()); code != exitFailedRows || s.Rows != rows {
+		t.Fatalf("resumed, it ended with %d: %+v", code, s)
+	}
+	p.wantResults("news", place{results: func() ([]string, error) { return sqlLines(db, "it") }}, rows)
+}
+
+// A job at a rate that would take hours is done at once at another one.
+func TestSetRateWhileItRuns(t *testing.T) {
+	t.Parallel()
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, 10_000)
+	p.at(1, func(*os.Process) { jobs(t, db, "set", "it", "--rate", "100000") })
+	code, s := p.run("subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "1", "--attempts", "1", "--database-url", db.Config().ConnString())
+	if code != exitFailedRows || s.Rows != 10_000 || s.Seconds > 1000 {
+		t.Errorf("ended with %d: %+v", code, s)
+	}
+}
+
+// All processes of a job are cancelled at once.
+func TestCancelEndsAllProcesses(t *testing.T) {
+	t.Parallel()
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, 130_000)
+	p.at(4, func(*os.Process) { jobs(t, db, "cancel", "it") })
+	codes := p.together(3, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "2000", "--database-url", db.Config().ConnString())
+	for _, code := range codes {
+		if code != exitBrake {
+			t.Errorf("ended with %v", codes)
+		}
+	}
+}
