@@ -67,7 +67,7 @@ Google switches the Instance ID API off on 2027-09-29.
 		importCommand(),
 		syncCommand(),
 		pruneCommand(), unpruneCommand(),
-		resumeCommand(), jobsCommand(),
+		resumeCommand(), jobsCommand(), loadCommand(),
 		databaseCommand(),
 		demoCommand(), emulatorCommand(),
 	)

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+
+	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/migrations"
+	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/source"
+)
+
+func loadCommand() *cobra.Command {
+	var l ledgerFlags
+	var tokenColumn string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "load FILE",
+		Short: "Load a CSV of tokens into bulksub.tokens",
+		Long: `Load a CSV of tokens into bulksub.tokens, the table that is read when no other is named. - is standard
+input; .gz and .zst are read as they are.
+
+A token that is there already, or twice in the file, is there once. Load the same file again after
+an interruption: what was loaded is known by then.`,
+		Example: "  bulksub load tokens.csv.gz --token-column fcm_token\n  bulksub subscribe --topic news",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("name one file; - is standard input")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withDatabase(cmd, l, func(ctx context.Context, pool *pgxpool.Pool) error {
+				if err := migrations.Check(ctx, pool); err != nil {
+					return err
+				}
+				return load(ctx, cmd.OutOrStdout(), pool, args[0], tokenColumn, asJSON)
+			})
+		},
+	}
+	l.addDatabase(cmd.Flags())
+	cmd.Flags().StringVar(&tokenColumn, "token-column", "token", "`NAME` of the column that holds the token")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the summary as one JSON object")
+	return cmd
+}
+
+// loaded counts what became of a file's rows.
+type loaded struct {
+	Rows    int64 `json:"rows"`
+	New     int64 `json:"new"`
+	Known   int64 `json:"known"`
+	Refused int64 `json:"refused"` // malformed
+}
+
+func load(ctx context.Context, w io.Writer, pool *pgxpool.Pool, path, tokenColumn string, asJSON bool) error {
+	file, err := source.OpenCSV(ctx, path, source.Reading{Token: tokenColumn, Tasks: source.Always()})
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var sum loaded
+	err = sum.load(ctx, pool, file)
+	if err != nil {
+		return fmt.Errorf("%w; the first %s rows are loaded, load the file again to go on", err, grouped(sum.Rows))
+	}
+	return sum.print(w, asJSON)
+}
+
+// loadChunk is how many tokens go into a transaction.
+const loadChunk = 10_000
+
+func (l *loaded) load(ctx context.Context, pool *pgxpool.Pool, file *source.CSV) error {
+	chunk, refused := make([]string, 0, loadChunk), int64(0)
+	put := func() error {
+		fresh, err := sink.LoadTokens(ctx, pool, postgres.Retrier{Patience: time.Minute, Timeout: time.Minute}, chunk)
+		if err != nil {
+			return err
+		}
+		known := int64(len(chunk)) - fresh
+		l.Rows, l.New, l.Known, l.Refused = l.Rows+int64(len(chunk))+refused, l.New+fresh, l.Known+known, l.Refused+refused
+		chunk, refused = chunk[:0], 0
+		return nil
+	}
+	for segment, more, err := file.Next(ctx, pipeline.Segment{}); more || err != nil; segment, more, err = file.Next(ctx, segment) {
+		if err != nil {
+			return err
+		}
+		for row, err := range file.Rows(ctx, segment) {
+			switch {
+			case err != nil:
+				return err
+			case row.Flaw != "" || pipeline.TokenFlaw(row.Token) != "":
+				refused++
+			default:
+				chunk = append(chunk, row.Token)
+			}
+			if len(chunk) == loadChunk {
+				if err := put(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return put()
+}
+
+func (l *loaded) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(l)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "rows\t%s\n  new\t%s\n  known\t%s\n  refused\t%s\n", grouped(l.Rows), grouped(l.New), grouped(l.Known), grouped(l.Refused))
+	return table.Flush()
+}
