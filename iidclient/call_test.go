@@ -90,6 +90,7 @@ func TestArgumentsAreRefusedBeforeACall(t *testing.T) {
 }
 
 func TestStatusErrors(t *testing.T) {
+	answered := time.Date(2026, 11, 22, 9, 21, 49, 0, time.UTC)
 	const page = "<!DOCTYPE html><title>Error</title>"
 	for name, tc := range map[string]struct {
 		status int
@@ -110,9 +111,12 @@ func TestStatusErrors(t *testing.T) {
 		"405":     {405, `{"error":"x"}`, StatusError{Body: BodyString, Code: "x"}},
 		"endless": {400, strings.Repeat("a b ", maxErrorBody), StatusError{Body: BodyText, Code: strings.TrimSpace(strings.Repeat("a b ", 50))}},
 	} {
-		c := open(t, serve(t, reply(tc.status, tc.body)).URL, Config{})
+		c := open(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Date", answered.Format(http.TimeFormat))
+			reply(tc.status, tc.body)(w, r)
+		}).URL, Config{})
 		codes, err := call(t, c, 2)
-		tc.want.Status = tc.status
+		tc.want.Status, tc.want.Date = tc.status, answered
 		var got *StatusError
 		if !errors.As(err, &got) || *got != tc.want || codes != nil {
 			t.Errorf("%s: got %q, %#v, want %#v", name, codes, got, tc.want)

@@ -39,6 +39,9 @@ type StatusError struct {
 	// RetryAfter is what the service asked for, zero for nothing. It is not
 	// capped: ten years come out as ten years.
 	RetryAfter time.Duration
+	// Date is the service's clock when it answered, to the second; zero if it
+	// did not say.
+	Date time.Time
 	// Refreshed is set on a 401 after which a new access token is worth one more
 	// call: the refused one was thrown away. A 401 without it is final.
 	Refreshed bool

@@ -15,6 +15,7 @@ func newStatusError(res *http.Response, body []byte, now time.Time) *StatusError
 		Status:     res.StatusCode,
 		RetryAfter: parseRetryAfter(res.Header.Get("Retry-After"), now),
 	}
+	e.Date, _ = http.ParseTime(res.Header.Get("Date"))
 	e.Body, e.Code = errorBody(res.Header, body)
 	return e
 }

@@ -68,7 +68,7 @@ Google switches the Instance ID API off on 2027-09-29.
 		syncCommand(),
 		pruneCommand(), unpruneCommand(),
 		resumeCommand(), jobsCommand(), loadCommand(),
-		databaseCommand(),
+		databaseCommand(), doctorCommand(),
 		demoCommand(), emulatorCommand(),
 	)
 	describeEnvironment(root)
