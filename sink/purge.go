@@ -72,7 +72,7 @@ func (p *Purger) delete(ctx context.Context, job int64) error {
 	if p.Archive {
 		archive = "bulksub.pruned where"
 	}
-	for _, part := range []string{"bulksub.rows where", archive, "bulksub.segments where"} {
+	for _, part := range []string{"bulksub.rows where", "bulksub.planned where", archive, "bulksub.segments where"} {
 		if err := p.deleteAll(ctx, part+" job_id = $1", job); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (a *age) Set(text string) error {
 	} else {
 		d, err = time.ParseDuration(number)
 	}
-	if err != nil || d < time.Second {
+	if err != nil || d < 0 {
 		return fmt.Errorf("%q is not an age; write 30d or 12h", text)
 	}
 	*a = age(d)

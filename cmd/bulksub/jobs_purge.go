@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/migrations"
@@ -66,32 +63,4 @@ func purge(ctx context.Context, cmd *cobra.Command, p *sink.Purger) error {
 		fmt.Fprintln(cmd.OutOrStdout(), "there is nothing to purge")
 	}
 	return err
-}
-
-const mostDays = 36_500
-
-// age is a length of time that may be given in days.
-type age time.Duration
-
-var _ pflag.Value = (*age)(nil)
-
-// String writes it in hours and less.
-func (a *age) String() string { return time.Duration(*a).String() }
-
-// Type is how help calls it.
-func (a *age) Type() string { return "AGE" }
-
-// Set reads it.
-func (a *age) Set(text string) error {
-	d, err := time.ParseDuration(text)
-	if number, inDays := strings.CutSuffix(text, "d"); inDays {
-		var days int
-		days, err = strconv.Atoi(number)
-		d = time.Duration(min(days, mostDays+1)) * 24 * time.Hour
-	}
-	if err != nil || d < 0 || d > mostDays*24*time.Hour {
-		return fmt.Errorf("%q is not an age; write 30d or 12h", text)
-	}
-	*a = age(d)
-	return nil
 }
