@@ -68,3 +68,31 @@ func TestBrakeSeesAllProcesses(t *testing.T) {
 		t.Errorf("ended with %v", codes)
 	}
 }
+
+// TestProcessesPruneTogether: what several processes prune at the end of one job is
+// pruned once, and each tells of all of it.
+func TestProcessesPruneTogether(t *testing.T) {
+	const rows = 120_000
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	runs := pool.NewWithResults[summary]()
+	for range 3 {
+		runs.Go(func() summary {
+			_, s := p.run("subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "0", "--attempts", "1", "--prune", "delete",
+				"--database-url", db.Config().ConnString())
+			return s
+		})
+	}
+	for _, s := range runs.Wait() {
+		if s.Rows != rows || s.NotFound == 0 || s.Pruned != s.NotFound {
+			t.Errorf("%+v", s)
+		}
+	}
+	var archived, left, gone int64
+	err := db.QueryRow(t.Context(), `
+		select (select count(*) from bulksub.pruned), (select count(*) from users),
+			(select count(*) from bulksub.results where status = 'not_found')`).Scan(&archived, &left, &gone)
+	if err != nil || archived != gone || left != rows-gone {
+		t.Errorf("%d archived, %d left, %d gone: %v", archived, left, gone, err)
+	}
+}
