@@ -21,6 +21,17 @@ type Grant struct {
 	Rate float64   // token operations per second at that time; +Inf: no ceiling
 }
 
+// Slack is how late a small call may go at the expense of none. Timers are coarse, by a
+// millisecond on an idle Linux machine, and calls of one token are due more often than that. So
+// small calls have places that are further apart by this part of a second, and those that
+// are late by no more than it go all the same: no second carries more than the rate
+// and one call.
+const Slack = 10 * time.Millisecond
+
+// Small reports whether calls of n operations are due so often at a rate that a
+// budget gives them [Slack].
+func Small(n int, rate float64) bool { return float64(n) < rate*Slack.Seconds() }
+
 // Quota is what a reply says of the service's quota.
 type Quota struct {
 	Met   bool          // it was met: slow down

@@ -18,6 +18,7 @@ type Limiter struct {
 	mu       sync.Mutex
 	bucket   *rate.Limiter
 	largest  int     // the most operations asked for at once
+	last     int     // the operations asked for last
 	ceiling  float64 // token operations per second; +Inf: none
 	throttle Throttle
 	pace     Pace
@@ -88,7 +89,7 @@ func (l *Limiter) Wait(ctx context.Context, n int) (Grant, error) {
 
 // grant takes n operations, or says when to ask again: after a second at the
 // latest, for the rate may have been raised. The bucket holds no more than what
-// is asked for, so that small batches save nothing up for a burst.
+// is asked for, so that small batches save nothing up for a burst but [Slack].
 func (l *Limiter) grant(now time.Time, n int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,13 +97,28 @@ func (l *Limiter) grant(now time.Time, n int) time.Duration {
 	if now.Before(l.throttle.Hold) {
 		return l.throttle.Hold.Sub(now)
 	}
-	l.bucket.SetBurstAt(now, n)
+	pace := l.tune(now, n)
 	if l.bucket.AllowN(now, n) {
 		l.pace.Add(now, n)
 		return 0
 	}
-	missing := (float64(n) - l.bucket.TokensAt(now)) / l.throttle.Rate
+	missing := (float64(n) - l.bucket.TokensAt(now)) / pace
 	return time.Duration(min(max(missing, 1e-6), 1) * float64(time.Second))
+}
+
+// tune sets the bucket to calls of n operations at the present rate, and returns the pace
+// at which it fills. Whenever either changes it is tuned, for what flowed into it until
+// then is reckoned at the old pace.
+func (l *Limiter) tune(now time.Time, n int) (pace float64) {
+	burst := n
+	pace, l.last = l.throttle.Rate, n
+	if Small(n, pace) && !math.IsInf(pace, 1) {
+		pace /= 1 + Slack.Seconds()
+		burst += int(pace * Slack.Seconds())
+	}
+	l.bucket.SetLimitAt(now, limit(pace))
+	l.bucket.SetBurstAt(now, burst)
+	return pace
 }
 
 // Answered slows down, or steps up again.
@@ -116,7 +132,7 @@ func (l *Limiter) Answered(_ context.Context, g Grant, q Quota) error {
 	} else if !l.throttle.Calm(now, g.At, l.ceiling) {
 		return nil
 	}
-	l.bucket.SetLimitAt(now, limit(l.throttle.Rate))
+	l.tune(now, l.last)
 	return nil
 }
 
