@@ -37,7 +37,7 @@ type Relation struct {
 // with CodeNotFound, one that the service cannot read has CodeInvalidArgument,
 // and one of another project CodePermissionDenied.
 func (c *Client) Info(ctx context.Context, token string, details bool) (Info, error) {
-	if err := checkToken(token); err != nil {
+	if err := CheckToken(token); err != nil {
 		return Info{}, err
 	}
 	r := request{

@@ -22,8 +22,9 @@ func pathOf(pieces ...string) path {
 	return path{plain: strings.Join(pieces, ""), escaped: escaped.String()}
 }
 
-// checkToken refuses a token that cannot stand in a path.
-func checkToken(token string) error {
+// CheckToken returns an [*ArgumentError] for a token that cannot stand in a path, as it
+// does in the calls about one token: an empty one, one that is not UTF-8, "." and "..".
+func CheckToken(token string) error {
 	if !sendable(token) || isDots(token) {
 		return &ArgumentError{Name: "token", Problem: "empty, not UTF-8, or only dots; leave it out"}
 	}

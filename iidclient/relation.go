@@ -17,7 +17,7 @@ func (c *Client) Subscribe(ctx context.Context, token, topic string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkToken(token); err != nil {
+	if err := CheckToken(token); err != nil {
 		return err
 	}
 	if isDots(name) {

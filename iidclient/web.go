@@ -30,7 +30,7 @@ func (c *Client) WebImport(ctx context.Context, vapidPublicKey string, s Subscri
 // same, or a new one. See [Client.WebImport] for the rest; here a
 // [*TokenError] is about the token, and may have CodeNotFound.
 func (c *Client) WebRefresh(ctx context.Context, vapidPublicKey, token string, s Subscription) (newToken string, err error) {
-	if err := checkToken(token); err != nil {
+	if err := CheckToken(token); err != nil {
 		return "", err
 	}
 	return c.bringPush(ctx, vapidPublicKey, s, request{
@@ -45,7 +45,7 @@ func (c *Client) WebRefresh(ctx context.Context, vapidPublicKey, token string, s
 // a [*TokenError] with CodeNotFound, which a call after one whose reply was
 // lost must expect. See [Client.WebImport] for the other errors.
 func (c *Client) WebDelete(ctx context.Context, token string) error {
-	if err := checkToken(token); err != nil {
+	if err := CheckToken(token); err != nil {
 		return err
 	}
 	r := request{

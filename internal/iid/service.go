@@ -8,32 +8,41 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// Service makes batch calls.
+// Service makes the call that an action wants.
 type Service struct{ Client *iidclient.Client }
 
 var _ pipeline.Service = Service{}
 
-// Limit is the size of a batch.
+// Limit is the size of a batch, or one token where there is no call for more.
 func (Service) Limit(a pipeline.Action) int {
-	if a.Op == pipeline.Import {
+	switch a.Op {
+	case pipeline.Subscribe, pipeline.Unsubscribe:
+		return iidclient.MaxBatch
+	case pipeline.Import:
 		return iidclient.MaxImport
+	default:
+		return 1
 	}
-	return iidclient.MaxBatch
 }
 
-// Call imports, subscribes or unsubscribes a batch.
+// Call does the action.
 func (s Service) Call(ctx context.Context, a pipeline.Action, tokens []string) ([]pipeline.Outcome, error) {
-	call := s.Client.BatchAdd
 	switch a.Op {
+	case pipeline.Subscribe:
+		return batch(s.Client.BatchAdd(ctx, a.Topic, tokens))
+	case pipeline.Unsubscribe:
+		return batch(s.Client.BatchRemove(ctx, a.Topic, tokens))
 	case pipeline.Import:
 		return s.importTokens(ctx, a, tokens)
-	case pipeline.Subscribe:
-	case pipeline.Unsubscribe:
-		call = s.Client.BatchRemove
+	case pipeline.Info:
+		return one(s.info(ctx, tokens[0]))
 	default:
 		return nil, &pipeline.CallError{Kind: pipeline.Fatal, Err: fmt.Errorf("the service has no call for %q", a.Op)}
 	}
-	codes, err := call(ctx, a.Topic, tokens)
+}
+
+// batch makes the outcomes of a call about many tokens.
+func batch(codes []iidclient.Code, err error) ([]pipeline.Outcome, error) {
 	if err != nil {
 		return nil, callError(err)
 	}
@@ -54,12 +63,5 @@ func (Single) Limit(pipeline.Action) int { return 1 }
 
 // Call subscribes one token.
 func (s Single) Call(ctx context.Context, a pipeline.Action, tokens []string) ([]pipeline.Outcome, error) {
-	err := s.Client.Subscribe(ctx, tokens[0], a.Topic)
-	if err == nil {
-		return []pipeline.Outcome{{Status: pipeline.OK}}, nil
-	}
-	if o, judged := singleVerdict(err); judged {
-		return []pipeline.Outcome{o}, nil
-	}
-	return nil, callError(err)
+	return one(pipeline.Outcome{Status: pipeline.OK}, s.Client.Subscribe(ctx, tokens[0], a.Topic))
 }

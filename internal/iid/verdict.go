@@ -30,26 +30,26 @@ func verdict(code iidclient.Code) pipeline.Outcome {
 	return o
 }
 
-// singleVerdict finds the answers to a single-token call that judge the token:
-// the reference uses 404 for a token that is gone and for a path that is wrong,
-// so only one with a JSON error is a verdict.
-func singleVerdict(err error) (pipeline.Outcome, bool) {
-	answer, ok := errors.AsType[*iidclient.StatusError](err)
-	if !ok || answer.Body != iidclient.BodyString && answer.Body != iidclient.BodyObject {
+// tokenVerdict finds the answers to a call about one token that judge it.
+func tokenVerdict(err error) (pipeline.Outcome, bool) {
+	judged, ok := errors.AsType[*iidclient.TokenError](err)
+	if !ok {
 		return pipeline.Outcome{}, false
 	}
-	o := pipeline.Outcome{Code: answer.Code}
-	switch answer.Status {
-	case http.StatusBadRequest:
-		o.Status = pipeline.Invalid
-	case http.StatusForbidden:
-		o.Status = pipeline.Denied
-	case http.StatusNotFound:
-		o.Status = pipeline.NotFound
-	default:
-		return pipeline.Outcome{}, false
-	}
+	o := verdict(judged.Code)
+	o.Code = judged.Answer.Code
 	return o, true
+}
+
+// one makes the outcome of a call about one token.
+func one(o pipeline.Outcome, err error) ([]pipeline.Outcome, error) {
+	if err == nil {
+		return []pipeline.Outcome{o}, nil
+	}
+	if o, judged := tokenVerdict(err); judged {
+		return []pipeline.Outcome{o}, nil
+	}
+	return nil, callError(err)
 }
 
 // callError says what a call without verdicts means for the job.
