@@ -146,7 +146,8 @@ var headerLine = strings.Join(Header, ",") + "\n"
 type record struct {
 	row        int64
 	status     pipeline.Status
-	start, end int64 // where it lies in the file
+	fields     []string // until the next record is read
+	start, end int64    // where it lies in the file
 }
 
 // scan visits every whole record of a result file, up to one that a kill cut
@@ -178,13 +179,13 @@ func scan(file *os.File, visit func(record) error) (size int64, err error) {
 }
 
 func nextRecord(reader *csv.Reader, at int64) (r record, err error) {
-	fields, err := reader.Read()
+	r.fields, err = reader.Read()
 	r.start, r.end = at, reader.InputOffset()
 	if err != nil || at == 0 {
 		return r, err
 	}
-	r.status = pipeline.Status(fields[3])
-	r.row, err = strconv.ParseInt(fields[0], 10, 64)
+	r.status = pipeline.Status(r.fields[3])
+	r.row, err = strconv.ParseInt(r.fields[0], 10, 64)
 	return r, err
 }
 
