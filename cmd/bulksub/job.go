@@ -173,12 +173,13 @@ func (j *job) carry(ctx context.Context, s *signals, log *slog.Logger, stderr io
 	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, pace.paused, log, stderr)
 	defer progress.stop()
 	f := j.options.service
-	aimAtMemory(f.concurrency)
+	aimAtMemory(f.concurrency, j.options.asked.small)
 	err = pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls, Budget: pace.budget}, pipeline.Options{
 		Concurrency: f.concurrency,
 		BatchSize:   f.batchSize,
 		Attempts:    f.attempts,
 		MaxRejected: float64(f.maxRejected),
+		Window:      j.options.window(),
 		Patience:    f.patience,
 		Stop:        pace.stop,
 		Meter:       j.meter,

@@ -19,6 +19,7 @@ type ledger interface {
 	Complete(context.Context) error
 	prune(context.Context) error
 	pruned(context.Context) (int64, error)
+	Tally(context.Context, []string, sink.Tally) error
 	Close() error
 }
 

@@ -66,6 +66,7 @@ Google switches the Instance ID API off on 2027-09-29.
 		migrateCommand(),
 		importCommand(),
 		syncCommand(),
+		infoCommand(),
 		pruneCommand(), unpruneCommand(),
 		resumeCommand(), jobsCommand(), loadCommand(),
 		databaseCommand(), doctorCommand(),

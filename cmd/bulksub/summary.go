@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -33,6 +34,7 @@ type summary struct {
 	Requests      int64   `json:"requests"`
 	Retries       int64   `json:"retries"`
 	Seconds       float64 `json:"seconds"`
+	census
 
 	Difference *sink.Difference `json:"difference,omitempty"` // of a sync
 
@@ -74,7 +76,10 @@ func (j *job) summarize(ctx context.Context, runErr error, took time.Duration) (
 	if few, ok := j.sink.(*unrecorded); ok {
 		s.each = few.Results()
 	}
-	return s, nil
+	if j.options.asked.census && runErr == nil {
+		s.census, err = takeCensus(ctx, j.sink)
+	}
+	return s, err
 }
 
 func newSummary(job string, counts pipeline.Counts) *summary {
@@ -141,6 +146,7 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 	if s.Pruned > 0 {
 		line("pruned", grouped(s.Pruned))
 	}
+	s.census.print(table)
 	line("requests", grouped(s.Requests))
 	line("retries", grouped(s.Retries))
 	line("seconds", strconv.FormatFloat(s.Seconds, 'f', 1, 64))
@@ -154,7 +160,8 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 func (s *summary) printNext(w io.Writer) error {
 	fmt.Fprintln(w)
 	for _, r := range s.each {
-		fmt.Fprintf(w, "%s  %s %s\n", r.Token, r.Status, r.Code+r.RegistrationToken)
+		words := []string{r.Token + " ", string(r.Status), r.Code, r.RegistrationToken, r.Detail}
+		fmt.Fprintln(w, strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), " "))
 	}
 	if s.results != "" {
 		fmt.Fprintf(w, "results: %s\n", s.results)

@@ -26,6 +26,8 @@ type asking struct {
 	write   string     // the column of the row that gets its registration token
 	single  bool       // the token goes through the call for a single relation
 	sync    *syncFlags // nil: what is to be sent stands in the input
+	small   bool       // a call carries one token, and many go at a time
+	census  bool       // the summary counts what the results tell of the tokens
 }
 
 // reading says how rows are read.

@@ -242,6 +242,9 @@ func TestLimits(t *testing.T) {
 	if got := (iid.Service{}).Limit(subscribe); got != 1000 {
 		t.Errorf("a batch of %d", got)
 	}
+	if got := (iid.Service{}).Limit(info); got != 1 {
+		t.Errorf("a call for info of %d", got)
+	}
 	if got := (iid.Single{}).Limit(subscribe); got != 1 {
 		t.Errorf("a single call of %d", got)
 	}
