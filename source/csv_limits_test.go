@@ -207,7 +207,7 @@ func TestCSVShorterThanItWas(t *testing.T) {
 }
 
 func TestCSVEndsWithTheContext(t *testing.T) {
-	path := write(t, "in.csv", "token\n"+strings.Repeat("a\n", csvSegmentRows+1))
+	path := write(t, "in.csv", "token\n"+strings.Repeat("a\n", fileSegmentRows+1))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	in, err := open(t, path, "token")

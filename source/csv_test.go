@@ -28,7 +28,7 @@ func write(t testing.TB, name, text string) string {
 	return path
 }
 
-func open(t testing.TB, path, column string) (*CSV, error) {
+func open(t testing.TB, path, column string) (*File, error) {
 	c, err := OpenCSV(t.Context(), path, Reading{Token: column, Tasks: Always(subscribe...)})
 	if err == nil {
 		t.Cleanup(func() { c.Close() })
@@ -36,7 +36,7 @@ func open(t testing.TB, path, column string) (*CSV, error) {
 	return c, err
 }
 
-func mustOpen(t testing.TB, text string) *CSV {
+func mustOpen(t testing.TB, text string) *File {
 	t.Helper()
 	c, err := open(t, write(t, "in.csv", text), "token")
 	if err != nil {
@@ -131,14 +131,14 @@ func TestCSVReads(t *testing.T) {
 }
 
 func TestCSVSegments(t *testing.T) {
-	for _, n := range []int{1, csvSegmentRows, csvSegmentRows + 1, 2*csvSegmentRows + 7} {
+	for _, n := range []int{1, fileSegmentRows, fileSegmentRows + 1, 2*fileSegmentRows + 7} {
 		var text strings.Builder
 		text.WriteString("n,token\n")
 		for _, row := range numbered(n) {
 			fmt.Fprintf(&text, "\"%s\n\",%s\n", row.Key, row.Token)
 		}
 		in := mustOpen(t, text.String())
-		if got, want := len(cut(t, in)), (n+csvSegmentRows-1)/csvSegmentRows; got != want {
+		if got, want := len(cut(t, in)), (n+fileSegmentRows-1)/fileSegmentRows; got != want {
 			t.Errorf("%d rows make %d segments, want %d", n, got, want)
 		}
 		testSource(t, in, numbered(n))

@@ -2,7 +2,6 @@ package source
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -31,11 +30,7 @@ type csvReader struct {
 
 // newCSVReader reads the header of what r holds.
 func newCSVReader(name string, r io.Reader) (*csvReader, error) {
-	plain, err := decompressed(r)
-	if err != nil {
-		return nil, &InputError{Input: name, Problem: unreadable, Err: err}
-	}
-	meter := &byteMeter{r: plain}
+	meter := &byteMeter{r: r}
 	text := bufio.NewReaderSize(meter, 32<<10)
 	if err := checkEncoding(name, text); err != nil {
 		return nil, err
@@ -53,29 +48,6 @@ func newCSVReader(name string, r io.Reader) (*csvReader, error) {
 	}
 	c.header, c.row = slices.Clone(header), 0
 	return c, nil
-}
-
-const unreadable = "the file cannot be read"
-
-// checkEncoding steps over a UTF-8 byte order mark, and refuses UTF-16 and line
-// ends that are none.
-func checkEncoding(name string, r *bufio.Reader) error {
-	head, err := r.Peek(3)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return &InputError{Input: name, Problem: unreadable, Err: cause(err)}
-	}
-	switch {
-	case bytes.Equal(head, []byte{0xef, 0xbb, 0xbf}):
-		r.Discard(3)
-	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}), bytes.IndexByte(head, 0) >= 0:
-		return &InputError{Input: name, Problem: "the file is UTF-16; save it as UTF-8"}
-	}
-	buffered, _ := r.Peek(r.Buffered())
-	line, _, _ := bytes.Cut(buffered, []byte{'\n'})
-	if bytes.IndexByte(bytes.TrimSuffix(line, []byte{'\r'}), '\r') >= 0 {
-		return &InputError{Input: name, Line: 1, Problem: "the lines end in bare carriage returns; save the file with LF or CRLF"}
-	}
-	return nil
 }
 
 // next reads the next record. Its fields are valid until the call after it.

@@ -1,5 +1,5 @@
 // Package source says what there is to do: it cuts an input into segments and
-// streams their rows. [CSV] reads a file, [Postgres] a table or a query, [List]
+// streams their rows. [File] reads CSV or JSON lines, [Postgres] a table or a query, [List]
 // a few tokens from the command line; each is a [pipeline.Source].
 //
 // A source only reads (P10). It opens no transaction that outlives a page (P7),

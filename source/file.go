@@ -69,6 +69,29 @@ func spool(from io.Reader) (*os.File, error) {
 	return f, nil
 }
 
+const unreadable = "the file cannot be read"
+
+// checkEncoding steps over a UTF-8 byte order mark, and refuses UTF-16 and line
+// ends that are none.
+func checkEncoding(name string, r *bufio.Reader) error {
+	head, err := r.Peek(3)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return &InputError{Input: name, Problem: unreadable, Err: cause(err)}
+	}
+	switch {
+	case bytes.Equal(head, []byte{0xef, 0xbb, 0xbf}):
+		r.Discard(3)
+	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}), bytes.IndexByte(head, 0) >= 0:
+		return &InputError{Input: name, Problem: "the file is UTF-16; save it as UTF-8"}
+	}
+	buffered, _ := r.Peek(r.Buffered())
+	line, _, _ := bytes.Cut(buffered, []byte{'\n'})
+	if bytes.IndexByte(bytes.TrimSuffix(line, []byte{'\r'}), '\r') >= 0 {
+		return &InputError{Input: name, Line: 1, Problem: "the lines end in bare carriage returns; save the file with LF or CRLF"}
+	}
+	return nil
+}
+
 var (
 	gzipMagic = []byte{0x1f, 0x8b}
 	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}

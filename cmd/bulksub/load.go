@@ -77,7 +77,7 @@ func load(ctx context.Context, w io.Writer, pool *pgxpool.Pool, path, tokenColum
 // loadChunk is how many tokens go into a transaction.
 const loadChunk = 10_000
 
-func (l *loaded) load(ctx context.Context, pool *pgxpool.Pool, file *source.CSV) error {
+func (l *loaded) load(ctx context.Context, pool *pgxpool.Pool, file *source.File) error {
 	chunk, refused := make([]string, 0, loadChunk), int64(0)
 	put := func() error {
 		fresh, err := sink.LoadTokens(ctx, pool, postgres.Retrier{Patience: time.Minute, Timeout: time.Minute}, chunk)

@@ -43,50 +43,46 @@ func (g *groups) order() {
 // grouped streams the rows of a segment in the order of their groups. The file
 // stays as it is: each segment is a pass over it that picks the segment's rows, which
 // costs seconds where sending them at the service's rate costs a quarter of a minute.
-func (c *CSV) grouped(ctx context.Context, s pipeline.Segment) iter.Seq2[pipeline.Row, error] {
+func (f *File) grouped(ctx context.Context, s pipeline.Segment) iter.Seq2[pipeline.Row, error] {
 	return func(yield func(pipeline.Row, error) bool) {
-		rows, err := c.pick(ctx, s)
+		rows, err := f.pick(ctx, s)
 		for _, row := range rows {
 			if !yield(row, nil) {
 				return
 			}
 		}
 		if err != nil {
-			c.cursor = nil
+			f.cursor = nil
 			yield(pipeline.Row{}, err)
 		}
 	}
 }
 
 // pick collects the rows of a segment, in its order.
-func (c *CSV) pick(ctx context.Context, s pipeline.Segment) ([]pipeline.Row, error) {
+func (f *File) pick(ctx context.Context, s pipeline.Segment) ([]pipeline.Row, error) {
 	first, last, err := parseBounds(s.Bounds)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.unchanged(); err != nil {
+	if err := f.unchanged(); err != nil {
 		return nil, err
 	}
-	if err := c.rewind(); err != nil {
+	if err := f.rewind(); err != nil {
 		return nil, err
 	}
-	columns, err := c.columns(c.cursor)
-	if err != nil {
-		return nil, err
-	}
-	next, rows := slices.Clone(c.groups.first), make([]pipeline.Row, last-first+1)
+	next, rows := slices.Clone(f.groups.first), make([]pipeline.Row, last-first+1)
 	for left := len(rows); left > 0; {
-		record, err := c.advance(ctx)
+		r, err := f.advance(ctx)
 		if err != nil {
 			return nil, err
 		}
-		group := c.groups.index[field(record, columns[1])]
+		group := f.groups.index[r.fields[1]]
 		place := next[group]
 		next[group]++
 		if place >= first && place <= last {
-			rows[place-first] = c.parse(record, columns)
+			rows[place-first] = f.row(r)
 			left--
 		}
 	}
-	return rows, c.unchanged()
+	return rows, f.unchanged()
 }
