@@ -19,7 +19,7 @@ import (
 const fileSegmentRows = 50_000
 
 // File is a source of the records of a file, plain or compressed with gzip or zstd:
-// see [OpenCSV]. A row's key is the number of its record, from 1.
+// see [OpenCSV] and [OpenJSONLines]. A row's key is the number of its record, from 1.
 //
 // A segment is a range of row numbers: it can be found in a compressed file and
 // in one with line breaks inside quotes, and it needs no index.
