@@ -18,6 +18,7 @@ type emulatorFlags struct {
 	listen, url, credentials, serverKey string
 	anyBearer                           bool
 	mix                                 mixFlags
+	renew                               share
 	apps, faults                        []string
 	quota                               float64
 	quotaPerToken                       bool
@@ -62,6 +63,7 @@ A fault is ` + iidtest.FaultSyntax + `
 	flags.IntVar(&f.mix.tries, "tries", 1, "how often a transient token fails")
 	flags.Uint64Var(&f.mix.seed, "seed", 0, "`NUMBER` that decides which tokens these are")
 	flags.StringArrayVar(&f.apps, "app", nil, "bundle `ID` of an app whose APNs tokens can be imported, with /sandbox for those of its sandbox; can be given again (default: every app)")
+	flags.Var(&f.renew, "renew", "share of web tokens that get another token when they are refreshed")
 	flags.StringArrayVar(&f.faults, "fault", nil, "a `FAULT`; can be given again")
 	flags.Float64Var(&f.quota, "quota", 0, "token operations per second; 0: no quota")
 	flags.BoolVar(&f.quotaPerToken, "quota-per-token", false, "turn away single tokens rather than whole calls")
@@ -83,6 +85,7 @@ func (f emulatorFlags) config() (iidtest.Config, error) {
 		Fates:     f.mix.mix().Fate,
 		Quota:     iidtest.Quota{Rate: f.quota, PerToken: f.quotaPerToken},
 		Latency:   iidtest.Latency{Fixed: f.latency},
+		Web:       iidtest.Web{Renew: float64(f.renew), Seed: f.mix.seed},
 		AnyBearer: f.anyBearer,
 		ServerKey: f.serverKey,
 		TokenLife: f.tokenLife,

@@ -18,11 +18,12 @@ var wellKnown = map[string]string{
 // alternatives are flags of which one is given: one on the command line beats
 // the others in the environment.
 var alternatives = [][]string{
-	{"csv", "table", "query"},
+	{"csv", "jsonl", "table", "query"},
 	{"topic", "topic-column"},
 	{"bundle-id", "bundle-id-column"},
 	{"sandbox", "sandbox-column"},
 	{"credentials", "server-key-file"},
+	{"vapid-key", "vapid-key-file"},
 }
 
 func variable(flag string) string {

@@ -14,12 +14,13 @@ import (
 
 // inputFlags say where tokens come from.
 type inputFlags struct {
-	csv, table, query, where string
-	tokenColumn, keyColumn   string
+	csv, jsonl, table, query, where string
+	tokenColumn, keyColumn          string
 }
 
 func (f *inputFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.csv, "csv", "", "tokens from a CSV `FILE` with a header line; - is standard input; .gz and .zst are read as they are")
+	flags.StringVar(&f.jsonl, "jsonl", "", "tokens from a `FILE` with a JSON object on each line, whose keys are the columns (a.b is b in the object a)")
 	flags.StringVar(&f.table, "table", "", "tokens from the table `NAME`; without any input, bulksub.tokens")
 	flags.StringVar(&f.query, "query", "", "tokens from the rows of a `SQL` query")
 	flags.StringVar(&f.where, "where", "", "only rows of the table or query for which the `SQL` condition holds")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -23,7 +24,7 @@ func (o *jobOptions) check() error {
 		return err
 	}
 	given := 0
-	for _, in := range []bool{o.input.csv != "", o.input.table != "", o.input.query != "", len(o.asked.tokens) > 0} {
+	for _, in := range []bool{o.input.csv != "", o.input.jsonl != "", o.input.table != "", o.input.query != "", len(o.asked.tokens) > 0} {
 		if in {
 			given++
 		}
@@ -31,7 +32,7 @@ func (o *jobOptions) check() error {
 	fromDatabase := o.fromDatabase()
 	switch {
 	case given > 1:
-		return usagef("tokens come from one place: give --csv, --table, --query, or tokens as arguments")
+		return usagef("tokens come from one place: give --csv, --jsonl, --table, --query, or tokens as arguments")
 	case fromDatabase && o.ledger.databaseURL == "" && given == 0:
 		return usagef("there are no tokens: give --csv FILE, --table or --query with --database-url URL, or tokens as arguments")
 	case fromDatabase && o.ledger.databaseURL == "":
@@ -44,7 +45,7 @@ func (o *jobOptions) check() error {
 		return usagef("--key-column needs --table or --query; the key of a CSV row is its number")
 	case fromDatabase && o.ledger.results != "":
 		return usagef("--results is a file for the results of a CSV; those of a table go into its database")
-	case o.input.csv == "-" && o.ledger.results == "" && !o.usesDatabase() && !o.dryRun:
+	case o.input.file() == "-" && o.ledger.results == "" && !o.usesDatabase() && !o.dryRun:
 		return usagef("tokens from standard input need a place for their results: give --results FILE or --database-url URL")
 	case o.ledger.job != "" && !o.usesDatabase():
 		return usagef("--job names a job in a database (--database-url); without one, the result file is the job (--results)")
@@ -57,7 +58,10 @@ func (o *jobOptions) check() error {
 }
 
 // fromDatabase reports whether the tokens come from the database.
-func (o *jobOptions) fromDatabase() bool { return o.input.csv == "" && len(o.asked.tokens) == 0 }
+func (o *jobOptions) fromDatabase() bool { return o.input.file() == "" && len(o.asked.tokens) == 0 }
+
+// file is the file that tokens come from; empty: another place.
+func (f *inputFlags) file() string { return cmp.Or(f.csv, f.jsonl) }
 
 // usesDatabase reports whether the results go to the database: a file that is
 // named for them comes first.
@@ -101,8 +105,8 @@ func (in *input) openSource(ctx context.Context, o jobOptions) error {
 	case len(o.asked.tokens) > 0:
 		in.openArguments(o)
 		return nil
-	case o.input.csv != "":
-		return in.openCSV(ctx, o)
+	case o.input.file() != "":
+		return in.openFile(ctx, o)
 	default:
 		return in.openRelation(ctx, o)
 	}
@@ -114,8 +118,12 @@ func (in *input) openArguments(o jobOptions) {
 	in.asked["input"] = fmt.Sprintf("%d tokens, SHA-256 %x", in.rows, sha256.Sum256([]byte(strings.Join(o.asked.tokens, "\n"))))
 }
 
-func (in *input) openCSV(ctx context.Context, o jobOptions) error {
-	file, err := source.OpenCSV(ctx, o.input.csv, o.asked.reading(o.input.tokenColumn))
+func (in *input) openFile(ctx context.Context, o jobOptions) error {
+	open := source.OpenCSV
+	if o.input.jsonl != "" {
+		open = source.OpenJSONLines
+	}
+	file, err := open(ctx, o.input.file(), o.asked.reading(o.input.tokenColumn))
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (j *job) openSink(ctx context.Context) error {
 	}
 	path := o.ledger.results
 	if path == "" {
-		path = o.input.csv + ".results.csv"
+		path = o.input.file() + ".results.csv"
 	}
 	file, err := sink.OpenCSV(path, in.asked)
 	if err != nil {

@@ -67,6 +67,7 @@ Google switches the Instance ID API off on 2027-09-29.
 		importCommand(),
 		syncCommand(),
 		infoCommand(),
+		webCommand(),
 		pruneCommand(), unpruneCommand(),
 		resumeCommand(), jobsCommand(), loadCommand(),
 		databaseCommand(), doctorCommand(),

@@ -50,6 +50,8 @@ var scriptMix = iidtest.Mix{Dead: 0.05, Invalid: 0.02, Transient: 0.03, Unknown:
 func scriptFate(token string) iidtest.Fate {
 	word, _, _ := strings.Cut(token, "-")
 	switch {
+	case strings.HasPrefix(token, "https:"):
+		return iidtest.Live
 	case strings.Contains(token, ":"):
 		return scriptMix.Fate(token)
 	case len(token) == 64:
@@ -66,7 +68,7 @@ func scriptFate(token string) iidtest.Fate {
 }
 
 func newScript(t *testing.T) *script {
-	service, err := iidtest.Start(iidtest.Config{Fates: scriptFate, Import: iidtest.Import{Apps: scriptApps}, ServerKey: "legacy-key"})
+	service, err := iidtest.Start(iidtest.Config{Fates: scriptFate, Import: iidtest.Import{Apps: scriptApps}, ServerKey: "legacy-key", Web: scriptWeb})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +102,8 @@ func (s *script) commands() map[string]func(*testscript.TestScript, bool, []stri
 		"imported":   s.imported,
 		"exits":      s.exits,
 		"bytes":      s.bytes,
+		"pushes":     s.pushes,
+		"pushed":     s.pushed,
 	}
 }
 

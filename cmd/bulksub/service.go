@@ -34,7 +34,7 @@ func openService(ctx context.Context, o jobOptions) (*service, error) {
 	if err != nil {
 		return nil, &configError{err}
 	}
-	s := &service{client: client, calls: iid.Service{Client: client}, project: o.service.endpoint}
+	s := &service{client: client, calls: iid.Service{Client: client, VAPIDKey: o.asked.vapidKey}, project: o.service.endpoint}
 	if known, ok := credential.(*iidclient.OAuth); ok && known.Project() != "" {
 		s.project = known.Project()
 	}

@@ -9,7 +9,11 @@ import (
 )
 
 // Service makes the call that an action wants.
-type Service struct{ Client *iidclient.Client }
+type Service struct {
+	Client *iidclient.Client
+	// VAPIDKey is the application server's public key, for push subscriptions.
+	VAPIDKey string
+}
 
 var _ pipeline.Service = Service{}
 
@@ -36,6 +40,12 @@ func (s Service) Call(ctx context.Context, a pipeline.Action, tokens []string) (
 		return s.importTokens(ctx, a, tokens)
 	case pipeline.Info:
 		return one(s.info(ctx, tokens[0]))
+	case pipeline.WebImport:
+		return one(s.webImport(ctx, tokens[0]))
+	case pipeline.WebRefresh:
+		return one(s.webRefresh(ctx, tokens[0]))
+	case pipeline.WebDelete:
+		return one(pipeline.Outcome{Status: pipeline.OK}, s.Client.WebDelete(ctx, tokens[0]))
 	default:
 		return nil, &pipeline.CallError{Kind: pipeline.Fatal, Err: fmt.Errorf("the service has no call for %q", a.Op)}
 	}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/bulksub/bulksub/iidclient/iidtest"
+)
+
+// scriptWeb renews every third token.
+var scriptWeb = iidtest.Web{Renew: 0.33}
+
+// scriptPushes are the numbers of the first n push subscriptions whose tokens live.
+func scriptPushes(n int) (list []int) {
+	for i := 0; len(list) < n; i++ {
+		token := iidtest.WebToken(iidtest.Push(1, i).Endpoint)
+		if scriptFate(token) == iidtest.Live && scriptFate(iidtest.Renewed(token)) == iidtest.Live {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// pushes writes push subscriptions of a seed, with the tokens that those of seed 1 got when
+// they were imported: `pushes FILE.csv|FILE.jsonl SEED N`. A VAPID key is in vapid.txt.
+func (s *script) pushes(ts *testscript.TestScript, _ bool, args []string) {
+	var b strings.Builder
+	asJSON := strings.HasSuffix(args[0], ".jsonl")
+	if !asJSON {
+		b.WriteString("token,p256dh,auth,endpoint\n")
+	}
+	for _, i := range scriptPushes(number(ts, args[2])) {
+		push := iidtest.Push(uint64(number(ts, args[1])), i)
+		token := iidtest.WebToken(iidtest.Push(1, i).Endpoint)
+		if asJSON {
+			text, err := json.Marshal(push)
+			ts.Check(err)
+			fmt.Fprintf(&b, `{"expirationTime":null,"token":"%s",%s`+"\n", token, text[1:])
+		} else {
+			fmt.Fprintf(&b, "%s,%s,%s,%s\n", token, push.Keys.P256DH, push.Keys.Auth, push.Endpoint)
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("vapid.txt"), []byte(iidtest.VAPIDKey(1)+"\n"), 0o600))
+}
+
+// pushed compares the result file of an import or a refresh of N push subscriptions with
+// what must be in it, and the subscriptions that the stand-in holds: `pushed import|refresh FILE
+// SEED N`.
+func (s *script) pushed(ts *testscript.TestScript, _ bool, args []string) {
+	lines, err := csv.NewReader(strings.NewReader(ts.ReadFile(args[1]))).ReadAll()
+	ts.Check(err)
+	var got, want []string
+	for _, line := range lines[1:] {
+		got = append(got, strings.Join([]string{line[0], line[1], line[3], line[6]}, " "))
+	}
+	held := make(map[string]iidtest.PushSubscription)
+	for row, i := range scriptPushes(number(ts, args[3])) {
+		push := iidtest.Push(uint64(number(ts, args[2])), i)
+		token := iidtest.WebToken(iidtest.Push(1, i).Endpoint)
+		own := token
+		switch {
+		case args[0] == "import":
+			own = push.Endpoint
+		case scriptWeb.Renews(token):
+			token = iidtest.Renewed(token)
+		}
+		held[token] = push
+		want = append(want, strings.Join([]string{strconv.Itoa(row + 1), own, "ok", token}, " "))
+	}
+	if diff := firstDifference(got, want); diff != "" {
+		ts.Fatalf("results: %s", diff)
+	}
+	if !maps.Equal(s.service.Pushes(), held) {
+		ts.Fatalf("the service holds %d other subscriptions", len(s.service.Pushes()))
+	}
+}
