@@ -94,7 +94,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, errFailedRows):
 		return exitFailedRows
-	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err), is[*sink.ClosedError](err):
+	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err), is[*sink.ClosedError](err), is[*verifyError](err):
 		return exitBrake
 	case is[*usageError](err), is[*sink.MismatchError](err), foreign(err), is[*iidclient.ArgumentError](err):
 		return exitUsage

@@ -55,6 +55,7 @@ of its other environment: those of development builds need --sandbox.`,
 	f.topics.add(cmd.Flags())
 	cmd.Flags().StringVar(&f.column, "write-column", "", "`NAME` of the table's column that gets the registration token, where it is empty")
 	options.add(cmd.Flags())
+	options.verify.add(cmd.Flags())
 	return cmd
 }
 
@@ -79,6 +80,7 @@ func (f *importFlags) ask() asking {
 	}
 	f.topics.ask(&a, pipeline.Subscribe, f.app.actions)
 	a.tasks = ofAPNs(a.tasks)
+	a.claims = f.topics.claims(pipeline.Subscribe)
 	return a
 }
 

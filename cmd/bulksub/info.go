@@ -26,7 +26,7 @@ takes the rows whose token is gone out of a table, and touches no topic.`,
   bulksub info TOKEN`,
 		RunE: func(cmd *cobra.Command, tokens []string) error {
 			options.asked = asking{
-				command: "info", words: sink.Asked{}, tokens: tokens, small: true, census: true,
+				command: "info", words: sink.Asked{}, tokens: tokens, kind: fcmTokens, small: true, census: true,
 				tasks: inPath(source.Always(pipeline.Action{Op: pipeline.Info})),
 			}
 			return runJob(cmd, options)

@@ -23,6 +23,9 @@ func (o *jobOptions) check() error {
 	if err := o.metrics.check(); err != nil {
 		return err
 	}
+	if err := o.verify.check(); err != nil {
+		return err
+	}
 	given := 0
 	for _, in := range []bool{o.input.csv != "", o.input.jsonl != "", o.input.table != "", o.input.query != "", len(o.asked.tokens) > 0} {
 		if in {

@@ -22,6 +22,7 @@ type jobOptions struct {
 	ledger  ledgerFlags
 	service serviceFlags
 	prune   pruneFlags
+	verify  verifyFlags // of commands that have claims
 	output  outputFlags
 	metrics metricsFlags
 	dryRun  bool
@@ -101,12 +102,15 @@ type job struct {
 	meter   *pipeline.Meter
 	results string // where the results lie, for people
 	again   string // what to add to the command so that it goes on with this job
+
+	looks    *pipeline.Meter // counts what is looked up to verify
+	verified *verification   // nil: nothing was
 }
 
 // openJob opens the sink and, if there is anything left to do, the way to the
 // service.
 func openJob(ctx context.Context, in *input, o jobOptions) (*job, error) {
-	j := &job{in: in, options: o, meter: pipeline.NewMeter()}
+	j := &job{in: in, options: o, meter: pipeline.NewMeter(), looks: pipeline.NewMeter()}
 	var err error
 	if j.service, err = openService(ctx, o); err != nil {
 		return nil, err
@@ -135,23 +139,10 @@ func (j *job) collectors() []prometheus.Collector {
 	return all
 }
 
-// run does what is left of the job: the rows, then the pruning.
+// run does what is left of the job: its calls, then the pruning.
 func (j *job) run(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
-	if !j.sink.finished() {
-		setup, cancel := s.until(ctx)
-		defer cancel()
-		if s, ok := j.sink.(*inSync); ok {
-			if err := s.stage(setup, j.in, j.options); err != nil {
-				return err
-			}
-		}
-		if err := j.service.warm(setup); err != nil {
-			return err
-		}
-		if err := j.carry(ctx, s, log, stderr); err != nil {
-			return err
-		}
-		if err := j.sink.Complete(ctx); err != nil {
+	if !j.sink.finished() || j.options.verify.rows > 0 {
+		if err := j.call(ctx, s, log, stderr); err != nil {
 			return err
 		}
 	}
@@ -163,18 +154,44 @@ func (j *job) run(ctx context.Context, s *signals, log *slog.Logger, stderr io.W
 	return nil
 }
 
-// carry runs the pipeline under a progress display.
-func (j *job) carry(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
+// call does the rows that are left, and then looks at some that are done.
+func (j *job) call(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
+	setup, cancel := s.until(ctx)
+	defer cancel()
+	if s, ok := j.sink.(*inSync); ok && !s.finished() {
+		if err := s.stage(setup, j.in, j.options); err != nil {
+			return err
+		}
+	}
+	if err := j.service.warm(setup); err != nil {
+		return err
+	}
 	pace, err := j.openPace(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer pace.close()
+	if !j.sink.finished() {
+		if err := j.carry(ctx, pace, log, stderr); err != nil {
+			return err
+		}
+		if err := j.sink.Complete(ctx); err != nil {
+			return err
+		}
+	}
+	if j.options.verify.rows == 0 {
+		return nil
+	}
+	return pace.verdict(j.verify(setup, pace))
+}
+
+// carry runs the pipeline under a progress display.
+func (j *job) carry(ctx context.Context, pace *pace, log *slog.Logger, stderr io.Writer) error {
 	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, pace.paused, log, stderr)
 	defer progress.stop()
 	f := j.options.service
 	aimAtMemory(f.concurrency, j.options.asked.small)
-	err = pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls, Budget: pace.budget}, pipeline.Options{
+	err := pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls, Budget: pace.budget}, pipeline.Options{
 		Concurrency: f.concurrency,
 		BatchSize:   f.batchSize,
 		Attempts:    f.attempts,

@@ -20,6 +20,7 @@ type ledger interface {
 	prune(context.Context) error
 	pruned(context.Context) (int64, error)
 	Tally(context.Context, []string, sink.Tally) error
+	Sample(context.Context, int) ([]pipeline.Result, error)
 	Close() error
 }
 

@@ -43,6 +43,7 @@ token that the service refuses stays where it is, and its result says what was d
 	cmd.Flags().StringVar(&f.to, "to", "", "`NAME` of the topic to join, with or without /topics/")
 	cmd.Flags().BoolVar(&f.gapFirst, "gap-first", false, "leave the old topic before joining the new one")
 	options.add(cmd.Flags())
+	options.verify.add(cmd.Flags())
 	return cmd
 }
 
@@ -64,5 +65,8 @@ func (f migrateFlags) ask() (asking, error) {
 		slices.Reverse(actions)
 		words["order"] = "gap first"
 	}
-	return asking{command: "migrate", words: words, tasks: source.Always(actions...), kind: fcmTokens}, nil
+	return asking{
+		command: "migrate", words: words, tasks: source.Always(actions...), kind: fcmTokens,
+		claims: func(string) []pipeline.Action { return actions },
+	}, nil
 }

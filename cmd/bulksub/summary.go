@@ -35,6 +35,7 @@ type summary struct {
 	Retries       int64   `json:"retries"`
 	Seconds       float64 `json:"seconds"`
 	census
+	Verified *verification `json:"verified,omitempty"`
 
 	Difference *sink.Difference `json:"difference,omitempty"` // of a sync
 
@@ -67,7 +68,9 @@ func (j *job) summarize(ctx context.Context, runErr error, took time.Duration) (
 	s := newSummary(j.sink.name(), counts)
 	s.State = stateAfter(runErr, s.Failed)
 	s.Pruned = pruned
-	s.Requests, s.Retries = p.Requests, p.Retries
+	looks := j.looks.Progress()
+	s.Requests, s.Retries = p.Requests+looks.Requests, p.Retries+looks.Retries
+	s.Verified = j.verified
 	s.Seconds = float64(took.Milliseconds()) / 1000
 	s.results, s.again, s.codes = j.results, j.again, p.Codes
 	if sync, ok := j.sink.(*inSync); ok {
@@ -104,7 +107,7 @@ func stateAfter(err error, failed int64) string {
 		return stateIncomplete
 	case errors.Is(err, pipeline.ErrStopped):
 		return stateStopped
-	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err):
+	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err), is[*verifyError](err):
 		return stateBraked
 	case is[*sink.ClosedError](err):
 		return stateCancelled
@@ -147,6 +150,9 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 		line("pruned", grouped(s.Pruned))
 	}
 	s.census.print(table)
+	if s.Verified != nil {
+		line("verified", s.Verified.String())
+	}
 	line("requests", grouped(s.Requests))
 	line("retries", grouped(s.Retries))
 	line("seconds", strconv.FormatFloat(s.Seconds, 'f', 1, 64))

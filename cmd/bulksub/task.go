@@ -28,6 +28,7 @@ type asking struct {
 	sync    *syncFlags // nil: what is to be sent stands in the input
 	small   bool       // a call carries one token, and many go at a time
 	census  bool       // the summary counts what the results tell of the tokens
+	claims  claims     // what can be verified of its rows
 	// vapidKey is the application server's public key, for push subscriptions.
 	vapidKey string
 }

@@ -49,11 +49,13 @@ command again to go on after an interruption; what was recorded is not sent agai
 			}
 			options.asked = asking{command: string(o.op), words: sink.Asked{}, tokens: tokens, kind: fcmTokens}
 			topics.ask(&options.asked, o.op)
+			options.asked.claims = topics.claims(o.op)
 			options.asked.single = o.op == pipeline.Subscribe && len(tokens) == 1 && len(topics.topics) == 1
 			return runJob(cmd, options)
 		},
 	}
 	topics.add(cmd.Flags())
 	options.add(cmd.Flags())
+	options.verify.add(cmd.Flags())
 	return cmd
 }

@@ -58,13 +58,17 @@ endpoint, its registration_token the new token, which is subscribed next if ther
 				actions = append(actions, pipeline.Action{Op: pipeline.Subscribe, Topic: name})
 			}
 			columns := pushColumns(options.input)
-			options.asked = asking{tasks: ofPushes(actions), columns: columns[1:], words: sink.Asked{"topic": strings.Join(names, ", ")}}
+			options.asked = asking{
+				tasks: ofPushes(actions), columns: columns[1:], words: sink.Asked{"topic": strings.Join(names, ", ")},
+				claims: (&topicFlags{topics: names}).claims(pipeline.Subscribe),
+			}
 			return runWeb(cmd, options, pipeline.WebImport, &key)
 		},
 	}
 	options.add(cmd.Flags())
 	makeManyCalls(cmd.Flags())
 	key.add(cmd.Flags())
+	options.verify.add(cmd.Flags())
 	cmd.Flags().StringSliceVar(&topics, "topic", nil, "`NAME` of the topic for the new token, with or without /topics/; several if repeated")
 	cmd.Flags().MarkHidden("token-column")
 	cmd.Flags().SetAnnotation("token-column", commandLineOnly, nil)
