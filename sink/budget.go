@@ -175,6 +175,7 @@ func (b *Budget) place(ctx context.Context, n int) (pipeline.Grant, time.Time, e
 		b.lot.spent += n
 		return b.lot.grant, now, nil
 	}
+	b.lot.giveUp(now)
 	if b.lot.calls == 0 || b.lot.size != n || b.overtaken(b.lot.next) {
 		if err := b.refill(ctx, n); err != nil || b.lot.calls == 0 {
 			return pipeline.Grant{}, b.lot.next, err
@@ -186,17 +187,29 @@ func (b *Budget) place(ctx context.Context, n int) (pipeline.Grant, time.Time, e
 	return b.lot.grant, at, nil
 }
 
+// giveUp leaves out the places that were missed by more than [pipeline.Slack]. Used
+// all the same, they would be a burst on top of what other processes send.
+func (l *lot) giveUp(now time.Time) {
+	for l.calls > 0 && now.Sub(l.next) > pipeline.Slack {
+		l.calls--
+		l.next = l.next.Add(l.step)
+	}
+}
+
 // refill takes the next lot: as many calls as the rate allows in a short time, and
-// one at least.
+// one at least. Calls that may be late have places that are further apart.
 func (b *Budget) refill(ctx context.Context, n int) error {
-	calls := 1
+	calls, room := 1, float64(n)
 	if rate := min(b.lot.grant.Rate, b.most()); !math.IsInf(rate, 1) {
 		calls = max(1, int(rate*lotTime.Seconds())/n)
+	}
+	if calls > 1 {
+		room *= 1 + pipeline.Slack.Seconds()
 	}
 	before := b.lot
 	b.lot = lot{size: n, grant: before.grant}
 	asked := time.Now()
-	g, wait, err := b.take(ctx, calls*n+before.spent)
+	g, wait, err := b.take(ctx, int(math.Ceil(float64(calls)*room))+before.spent)
 	switch {
 	case err != nil:
 		return err
@@ -205,7 +218,7 @@ func (b *Budget) refill(ctx context.Context, n int) error {
 	case math.IsInf(g.Rate, 1):
 		b.lot = lot{size: n, grant: g, calls: 1, next: asked, until: asked.Add(trusted)}
 	default:
-		b.lot = lot{size: n, grant: g, calls: calls, next: time.Now().Add(wait), step: time.Duration(float64(n) / g.Rate * float64(time.Second))}
+		b.lot = lot{size: n, grant: g, calls: calls, next: time.Now().Add(wait), step: time.Duration(room / g.Rate * float64(time.Second))}
 		if b.lot.next.Before(before.next) && g.Rate == before.grant.Rate {
 			b.lot.next = before.next // the answer came faster than the one before
 		}

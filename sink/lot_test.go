@@ -1,0 +1,37 @@
+package sink
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestLateCallsAreNoBurst: P5, whenever the process comes to use a place that it took: what
+// it does not use on time was not for others either.
+func TestLateCallsAreNoBurst(t *testing.T) {
+	const rate, places = 3000, 15_000
+	synctest.Test(t, func(t *testing.T) {
+		b := &Budget{lot: lot{size: 1, calls: places, next: time.Now(), step: time.Second * 101 / 100 / rate}}
+		var sent []time.Time
+		for chance := rand.New(rand.NewPCG(1, 2)); b.lot.calls > 100*rate/1000; {
+			if chance.IntN(1000) == 0 {
+				time.Sleep(time.Duration(chance.IntN(90)) * time.Millisecond)
+			}
+			_, at, err := b.place(t.Context(), 1)
+			must(t, err)
+			time.Sleep(time.Until(at))
+			sent = append(sent, time.Now())
+		}
+		for i, at := range sent {
+			end, _ := slices.BinarySearchFunc(sent, at.Add(time.Second), time.Time.Compare)
+			if end-i > rate+1 {
+				t.Fatalf("%d operations within a second", end-i)
+			}
+		}
+		if len(sent) < places*8/10 {
+			t.Errorf("only %d places were of use", len(sent))
+		}
+	})
+}
