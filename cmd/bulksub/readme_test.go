@@ -71,6 +71,8 @@ func newReader(t *testing.T) *reader {
 	}
 	r.write("tokens.csv", csv.String())
 	r.write("apns.csv", "token\n"+strings.Join(liveAPNsTokens(500), "\n"))
+	r.write("subscriptions.jsonl", pushLines(1, 100))
+	r.write("vapid.txt", iidtest.VAPIDKey(1))
 	r.write("service-account.json", string(service.CredentialsJSON(service.URL)))
 	r.database = pgtest.Empty(t)
 	r.env = append(os.Environ(), "BULKSUB_ENDPOINT="+service.URL, "GORACE="+raceExitsAtOnce)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -31,24 +30,34 @@ func scriptPushes(n int) (list []int) {
 // pushes writes push subscriptions of a seed, with the tokens that those of seed 1 got when
 // they were imported: `pushes FILE.csv|FILE.jsonl SEED N`. A VAPID key is in vapid.txt.
 func (s *script) pushes(ts *testscript.TestScript, _ bool, args []string) {
-	var b strings.Builder
-	asJSON := strings.HasSuffix(args[0], ".jsonl")
-	if !asJSON {
-		b.WriteString("token,p256dh,auth,endpoint\n")
+	text := pushRows
+	if strings.HasSuffix(args[0], ".jsonl") {
+		text = pushLines
 	}
-	for _, i := range scriptPushes(number(ts, args[2])) {
-		push := iidtest.Push(uint64(number(ts, args[1])), i)
-		token := iidtest.WebToken(iidtest.Push(1, i).Endpoint)
-		if asJSON {
-			text, err := json.Marshal(push)
-			ts.Check(err)
-			fmt.Fprintf(&b, `{"expirationTime":null,"token":"%s",%s`+"\n", token, text[1:])
-		} else {
-			fmt.Fprintf(&b, "%s,%s,%s,%s\n", token, push.Keys.P256DH, push.Keys.Auth, push.Endpoint)
-		}
-	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text(uint64(number(ts, args[1])), number(ts, args[2]))), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs("vapid.txt"), []byte(iidtest.VAPIDKey(1)+"\n"), 0o600))
+}
+
+// pushLines are push subscriptions as browsers write them, with their tokens.
+func pushLines(seed uint64, n int) string {
+	var b strings.Builder
+	for _, i := range scriptPushes(n) {
+		p := iidtest.Push(seed, i)
+		fmt.Fprintf(&b, `{"endpoint":%q,"expirationTime":null,"keys":{"p256dh":%q,"auth":%q},"token":%q}`+"\n",
+			p.Endpoint, p.Keys.P256DH, p.Keys.Auth, iidtest.WebToken(iidtest.Push(1, i).Endpoint))
+	}
+	return b.String()
+}
+
+// pushRows are the same as CSV.
+func pushRows(seed uint64, n int) string {
+	var b strings.Builder
+	b.WriteString("token,p256dh,auth,endpoint\n")
+	for _, i := range scriptPushes(n) {
+		p := iidtest.Push(seed, i)
+		fmt.Fprintf(&b, "%s,%s,%s,%s\n", iidtest.WebToken(iidtest.Push(1, i).Endpoint), p.Keys.P256DH, p.Keys.Auth, p.Endpoint)
+	}
+	return b.String()
 }
 
 // pushed compares the result file of an import or a refresh of N push subscriptions with
