@@ -110,11 +110,14 @@ func (l *Limiter) grant(now time.Time, n int) time.Duration {
 // at which it fills. Whenever either changes it is tuned, for what flowed into it until
 // then is reckoned at the old pace.
 func (l *Limiter) tune(now time.Time, n int) (pace float64) {
-	burst := n
 	pace, l.last = l.throttle.Rate, n
-	if Small(n, pace) && !math.IsInf(pace, 1) {
+	if math.IsInf(pace, 1) {
+		return pace // rate.Limiter reckons nothing of infinity in no time as NaN
+	}
+	burst := n
+	if Small(n, pace) {
 		pace /= 1 + Slack.Seconds()
-		burst += int(pace * Slack.Seconds())
+		burst += int(min(pace*Slack.Seconds(), largestBatch)) // without a ceiling the rate grows beyond all numbers
 	}
 	l.bucket.SetLimitAt(now, limit(pace))
 	l.bucket.SetBurstAt(now, burst)

@@ -73,6 +73,24 @@ func TestSmallBatchesMayBeLate(t *testing.T) {
 	})
 }
 
+// TestCutFromNoCeiling: a rate without a ceiling is limited from its first cut on.
+func TestCutFromNoCeiling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := pipeline.NewLimiter(0)
+		for range 4 {
+			wait(t, l, 1000)
+		}
+		throttled(l, wait(t, l, 1000), 0)
+		start, sent := time.Now(), 0
+		for wait(t, l, 1000).Sub(start) <= time.Second {
+			sent += 1000
+		}
+		if rate := l.Rate(); rate != 2500 || sent > 3500 {
+			t.Errorf("%d operations in a second at a rate of %v", sent, rate)
+		}
+	})
+}
+
 func TestOneCutForAllInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := pipeline.NewLimiter(3000)

@@ -49,6 +49,8 @@ const (
 	trusted = 100 * time.Millisecond
 	// lotTime is how much time's worth of small calls is taken at once.
 	lotTime = 50 * time.Millisecond
+	// mostLot bounds the operations of a lot at rates beyond reason.
+	mostLot = 10_000
 	// waitMost is how long to wait before asking again for a place.
 	waitMost = time.Second
 	// forgotten is how old a quota is when a new process pays it no heed.
@@ -201,7 +203,7 @@ func (l *lot) giveUp(now time.Time) {
 func (b *Budget) refill(ctx context.Context, n int) error {
 	calls, room := 1, float64(n)
 	if rate := min(b.lot.grant.Rate, b.most()); !math.IsInf(rate, 1) {
-		calls = max(1, int(rate*lotTime.Seconds())/n)
+		calls = max(1, int(min(rate*lotTime.Seconds(), mostLot))/n)
 	}
 	if calls > 1 {
 		room *= 1 + pipeline.Slack.Seconds()
