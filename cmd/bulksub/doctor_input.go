@@ -13,7 +13,9 @@ func (d *doctor) checkInput(ctx context.Context) {
 	o := d.options
 	switch {
 	case o.input.csv != "":
-		d.check(ctx, "csv", d.csv)
+		d.check(ctx, "csv", d.file)
+	case o.input.jsonl != "":
+		d.check(ctx, "jsonl", d.file)
 	case o.input.table != "" || o.input.query != "" || d.pool != nil:
 		d.check(ctx, "input", d.relation)
 	}
@@ -22,20 +24,20 @@ func (d *doctor) checkInput(ctx context.Context) {
 	}
 }
 
-func (d *doctor) csv(ctx context.Context) (string, error) {
-	if d.options.input.csv == "-" {
+func (d *doctor) file(ctx context.Context) (string, error) {
+	if d.options.input.file() == "-" {
 		return "", skippedError{"standard input is left for the job"}
 	}
 	reading := source.Reading{Token: d.options.input.tokenColumn, Columns: d.options.asked.columns, Tasks: source.Always()}
-	file, err := source.OpenCSV(ctx, d.options.input.csv, reading)
+	file, err := d.options.input.open(ctx, reading)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("no flaw in what could be read of %s within %v", d.options.input.csv, checkTime), nil
+		return fmt.Sprintf("no flaw in what could be read of %s within %v", d.options.input.file(), checkTime), nil
 	case err != nil:
 		return "", err
 	}
 	defer file.Close()
-	return fmt.Sprintf("%s: %s rows", d.options.input.csv, grouped(file.Count())), nil
+	return fmt.Sprintf("%s: %s rows", d.options.input.file(), grouped(file.Count())), nil
 }
 
 // relation does what a job does before it reads: it finds the columns, and makes
@@ -56,7 +58,7 @@ func (d *doctor) relation(ctx context.Context) (string, error) {
 
 func (d *doctor) prune(ctx context.Context) (string, error) {
 	switch {
-	case d.in == nil && d.options.input.csv != "":
+	case d.in == nil && d.options.input.file() != "":
 		return "", usagef("--prune takes rows out of a table; it needs --table")
 	case d.in == nil:
 		return "", skippedError{"the table cannot be read"}

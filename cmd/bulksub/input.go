@@ -66,6 +66,14 @@ func (o *jobOptions) fromDatabase() bool { return o.input.file() == "" && len(o.
 // file is the file that tokens come from; empty: another place.
 func (f *inputFlags) file() string { return cmp.Or(f.csv, f.jsonl) }
 
+// open opens that file.
+func (f *inputFlags) open(ctx context.Context, reading source.Reading) (*source.File, error) {
+	if f.jsonl != "" {
+		return source.OpenJSONLines(ctx, f.jsonl, reading)
+	}
+	return source.OpenCSV(ctx, f.csv, reading)
+}
+
 // usesDatabase reports whether the results go to the database: a file that is
 // named for them comes first.
 func (o *jobOptions) usesDatabase() bool { return o.ledger.databaseURL != "" && o.ledger.results == "" }
@@ -122,11 +130,7 @@ func (in *input) openArguments(o jobOptions) {
 }
 
 func (in *input) openFile(ctx context.Context, o jobOptions) error {
-	open := source.OpenCSV
-	if o.input.jsonl != "" {
-		open = source.OpenJSONLines
-	}
-	file, err := open(ctx, o.input.file(), o.asked.reading(o.input.tokenColumn))
+	file, err := o.input.open(ctx, o.asked.reading(o.input.tokenColumn))
 	if err != nil {
 		return err
 	}

@@ -95,8 +95,8 @@ func (in *input) label(o jobOptions) string {
 	switch {
 	case in.relation != nil:
 		return in.relation.Label()
-	case o.input.csv == "-":
+	case o.input.file() == "-":
 		return "standard input"
 	}
-	return cmp.Or(o.input.csv, "the arguments")
+	return cmp.Or(o.input.file(), "the arguments")
 }

@@ -69,7 +69,7 @@ are not at work at the same time: the second ends with 75.`,
 	options.output.add(cmd.Flags())
 	options.metrics.add(cmd.Flags())
 	cmd.Flags().BoolVar(&options.dryRun, "dry-run", false, "compute the difference; call nothing, change nothing")
-	for _, name := range []string{"csv", "key-column", "results", "prune"} {
+	for _, name := range []string{"csv", "jsonl", "key-column", "results", "prune"} {
 		cmd.Flags().SetAnnotation(name, commandLineOnly, nil)
 		cmd.Flags().MarkHidden(name)
 	}
@@ -96,8 +96,8 @@ func (f *syncFlags) ask(o *jobOptions) (asking, error) {
 		return asking{}, usagef("there is no topic: give --topic NAME or --topic-column NAME")
 	case len(f.topics.topics) > 1:
 		return asking{}, usagef("a sync is of one topic; give --topic once, or let the rows say theirs with --topic-column")
-	case o.input.csv != "" || o.ledger.results != "":
-		return asking{}, usagef("a sync is with a table or query in the database that keeps its results: give --table or --query, and neither --csv nor --results")
+	case o.input.file() != "" || o.ledger.results != "":
+		return asking{}, usagef("a sync is with a table or query in the database that keeps its results: give --table or --query, and neither --csv, --jsonl nor --results")
 	case o.input.keyColumn != "":
 		return asking{}, usagef("--key-column has no meaning here: a sync tells rows apart by token and topic")
 	case f.prune != "" && f.prune != "off":
