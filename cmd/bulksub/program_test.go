@@ -30,6 +30,8 @@ type program struct {
 	act     func(*os.Process)
 	calls   atomic.Int64
 	watch   func() // called at every call, if set
+	// joins and leaves, if set, are told of processes.
+	joins, leaves func(*os.Process)
 }
 
 func newProgram(t *testing.T, fates iidtest.Fates) *program {
@@ -80,6 +82,10 @@ func (p *program) heard(said io.Writer, args ...string) (int, summary) {
 		p.t.Fatal(err)
 	}
 	p.started <- cmd.Process
+	if p.joins != nil {
+		p.joins(cmd.Process)
+		defer p.leaves(cmd.Process)
+	}
 	err := cmd.Wait()
 	select {
 	case <-p.started: // nothing was done to it
