@@ -15,7 +15,7 @@
 // and leaves out those that have a result. A row's first [Action] is its group:
 // the batcher keeps one open batch per action and hands it on when it is full,
 // when nothing more can come, or when the window of rows in hand is full. A
-// worker waits for the [Limiter], makes one call, and gives the reply back to
+// worker waits for the [Budget], makes one call, and gives the reply back to
 // the loop. A row that may be asked again, or that has another action to do,
 // goes back to the batcher and is packed with others. A row that is finished
 // goes to the sink, and when the last row of a segment is recorded the segment
@@ -27,9 +27,10 @@
 //     dies is continued by running again (P2): the sink's memory is the only
 //     checkpoint.
 //   - A result is made only from a complete reply of the service that accounts
-//     for every token of the call (P3). Whole-call failures repeat the batch,
-//     split it, or leave its rows without a result; they never judge a token.
-//     The one exception is a batch of one that is [Refused]: it is [Invalid].
+//     for every token of the call (P3). Whole-call failures repeat the batch or
+//     split it; they never judge a token. There are two exceptions, for a batch of
+//     one: if it is [Refused] the token is [Invalid], and if all its attempts fail
+//     while others are judged it has [Failed], which is no last word.
 //   - No one-second window carries more token operations of this run than the rate
 //     plus one batch, retries included (P5).
 //   - No more rows than Options.Window are in hand, whatever the input (P6).

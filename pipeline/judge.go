@@ -39,9 +39,16 @@ func (r *run) setAside(unsent []*item) {
 	}
 }
 
+// longWait is a wait for the budget that is no part of an outage: a pause, or a low
+// rate.
+const longWait = 5 * time.Second
+
 // failed sees to a call that brought no verdicts.
 func (r *run) failed(rep reply) {
 	now, b, kind := time.Now(), rep.batch, kindOf(rep.err)
+	if rep.waited > longWait && !r.outage.since.IsZero() {
+		r.outage.idled(now, rep.waited)
+	}
 	after := respect(retryAfter(rep.err), r.opts.Patience, chance())
 	r.outage.failed(now, kind, answered(rep.err), r.opts.Concurrency, chance())
 	switch kind {

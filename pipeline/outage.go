@@ -9,7 +9,7 @@ type outage struct {
 	patience time.Duration // how long an outage is sat out
 	answered bool          // the service has given a sign of life in this job
 	last     time.Time     // when it did so last
-	since    time.Time     // the first failure after that; zero while all is well
+	since    time.Time     // the first failure after that, but for waits; zero while all is well
 	silence  int           // failures in a row, over all batches; see answeredWeight
 	until    time.Time     // no call before
 }
@@ -20,6 +20,13 @@ func (o *outage) succeeded(now time.Time) {
 }
 
 func (o *outage) present() { o.since, o.silence, o.until = time.Time{}, 0, time.Time{} }
+
+// idled notes that a call waited for the budget, and told nothing meanwhile.
+func (o *outage) idled(now time.Time, waited time.Duration) {
+	if o.since = o.since.Add(waited); o.since.After(now) {
+		o.since = now
+	}
+}
 
 // answeredWeight is how many failures of the service itself weigh as much as one call
 // that did not come through: they may be the fault of a few tokens, which are found by

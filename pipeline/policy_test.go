@@ -83,6 +83,26 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+// TestWaitIsNoOutage: the time in which no call went, for a pause or a low rate, is not
+// held against the service.
+func TestWaitIsNoOutage(t *testing.T) {
+	start := time.Now()
+	o := outage{patience: time.Minute}
+	o.failed(start, Unavailable, false, 2, 0)
+	later := start.Add(time.Hour)
+	o.idled(later, time.Hour-30*time.Second)
+	if o.over(later) {
+		t.Error("an hour's pause is an outage")
+	}
+	if !o.over(later.Add(30 * time.Second)) {
+		t.Error("a minute of failures is none")
+	}
+	o.idled(later, 2*time.Hour)
+	if o.since != later {
+		t.Errorf("the outage began %v in the future", o.since.Sub(later))
+	}
+}
+
 func repeated(kind CallKind, n int) []CallKind {
 	kinds := make([]CallKind, n)
 	for i := range kinds {

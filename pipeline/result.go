@@ -30,7 +30,8 @@ type Result struct {
 	Topic  string // the topic of the action that decided
 	Status Status
 	Code   string // the service's own word; empty when it had none
-	// Attempts counts the replies that judged the row.
+	// Attempts counts the replies that judged the row, and the calls for it alone that
+	// brought none.
 	Attempts int
 	// RegistrationToken is the token that the service gave for this row's own.
 	RegistrationToken string

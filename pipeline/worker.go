@@ -12,8 +12,9 @@ type reply struct {
 	batch    *batch  // what was sent; nil: nothing
 	unsent   []*item // rows whose lease is not held
 	outcomes []Outcome
-	err      error // of the call
-	budget   error // of the budget: no more can be sent
+	err      error         // of the call
+	waited   time.Duration // for the budget
+	budget   error         // of the budget: no more can be sent
 }
 
 // work makes the calls. The replies channel has room for one reply of each
@@ -30,7 +31,8 @@ func (r *run) work(ctx, begin context.Context) error {
 func (r *run) call(ctx, begin context.Context, b *batch) reply {
 	meter, waiting := r.opts.Meter, time.Now()
 	grant, err := r.job.Budget.Wait(begin, len(b.tokens))
-	meter.waited(time.Since(waiting))
+	waited := time.Since(waiting)
+	meter.waited(waited)
 	switch {
 	case begin.Err() != nil:
 		return reply{}
@@ -49,7 +51,7 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 		err = &CallError{Kind: Unavailable, Err: fmt.Errorf("%d outcomes for %d tokens", len(outcomes), len(b.tokens))}
 	}
 	meter.answered(b.action.Op, len(b.tokens), time.Since(sent), err)
-	rep := reply{batch: b, unsent: unsent, outcomes: outcomes, err: err}
+	rep := reply{batch: b, unsent: unsent, outcomes: outcomes, err: err, waited: waited}
 	if quota, says := quotaOf(outcomes, err, r.opts.Patience); says {
 		rep.budget = r.job.Budget.Answered(ctx, grant, quota)
 	}

@@ -117,14 +117,14 @@ func (b *Budget) most() float64 {
 // Wait blocks until n token operations may be sent at once, or ctx ends. Callers
 // in one process are served in the order in which they came.
 func (b *Budget) Wait(ctx context.Context, n int) (pipeline.Grant, error) {
-	if _, err := b.own.Wait(ctx, n); err != nil {
-		return pipeline.Grant{}, err
-	}
 	select {
 	case b.turn <- struct{}{}:
 		defer func() { <-b.turn }()
 	case <-ctx.Done():
 		return pipeline.Grant{}, ctx.Err()
+	}
+	if _, err := b.own.Wait(ctx, n); err != nil {
+		return pipeline.Grant{}, err
 	}
 	b.note(n)
 	for {

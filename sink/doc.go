@@ -14,7 +14,8 @@
 //   - What a job changes besides ([Effect]) is there with its results, or not at all.
 //   - So is what the service is believed to hold for topics under sync; [Postgres.Stage]
 //     plans what a sync is to send.
-//   - No transaction stays open longer than one commit (P7).
+//   - No transaction stays open longer than one commit (P7), but for the one that
+//     computes the difference of a sync.
 //   - [Pruner] takes a row out of a table only on its own not-found, only if it
 //     still holds the token that was judged, only below a limit, and only into an
 //     archive from which it comes back (P4).

@@ -69,8 +69,11 @@ func (e *PruneBrakeError) needed() float64 {
 	if e.OK == 0 {
 		return 1
 	}
-	return float64(100*e.NotFound/e.Rows+1) / 100
+	return float64(percentAbove(e.NotFound, e.Rows)) / 100
 }
+
+// percentAbove is the next whole per cent above n of all, and 100 at most.
+func percentAbove(n, all int64) int64 { return min(100*n/all+1, 100) }
 
 // marked is what the archive says of a row: the column that is marked, or nil.
 func (p *Pruner) marked() *string {

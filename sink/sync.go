@@ -59,7 +59,7 @@ func (e *SyncBrakeError) Error() string {
 			"look at the table or query, and if that is right, add --allow-empty --max-remove 100%%", d.Remove)
 	}
 	return fmt.Sprintf("nothing was sent: %d of %d subscriptions would be removed, more than %.0f %%; "+
-		"look at the table or query, and if that is right, add --max-remove %d%%", d.Remove, d.Believed, 100*e.Max, 100*d.Remove/d.Believed+1)
+		"look at the table or query, and if that is right, add --max-remove %d%%", d.Remove, d.Believed, 100*e.Max, percentAbove(d.Remove, d.Believed))
 }
 
 // brake holds back what looks like an accident.

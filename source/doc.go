@@ -3,6 +3,6 @@
 // a few tokens from the command line; each is a [pipeline.Source].
 //
 // A source only reads (P10). It opens no transaction that outlives a page (P7),
-// keeps no more than a page in memory (P6), and gives the same rows for the same segment each
+// keeps no more than a page in memory (P6; a segment, where rows are grouped), and gives the same rows for the same segment each
 // time, so that a run can be continued by another process.
 package source

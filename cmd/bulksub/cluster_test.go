@@ -29,22 +29,28 @@ func (p *program) together(n int, args ...string) []int {
 // hold each of them up by a batch between the grant and the call.
 func TestOneRateForAll(t *testing.T) {
 	const rows, rate, batch, processes = 130_000, 20_000, 1000, 3
-	p, db := newProgram(t, scriptFate), pgtest.New(t)
-	fillTable(t, db, rows)
-	codes := p.together(processes, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "20000", "--attempts", "2",
-		"--database-url", db.Config().ConnString())
-	if slices.ContainsFunc(codes, func(code int) bool { return code != exitFailedRows }) {
-		t.Errorf("ended with %v", codes)
-	}
-	if most := p.service.PeakOps(time.Second); most > rate+processes*batch {
-		t.Errorf("%d token operations within a second", most)
-	}
-	got, err := sqlLines(db, "it")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := disagreement(p.service, "news", got, rows); diff != "" {
-		t.Error(diff)
+	for _, command := range []string{"subscribe", "sync"} {
+		t.Run(command, func(t *testing.T) {
+			p, db := newProgram(t, scriptFate), pgtest.New(t)
+			fillTable(t, db, rows)
+			codes := p.together(processes, command, "--topic", "news", "--table", "users", "--job", "it", "--rate", "20000", "--attempts", "2",
+				"--database-url", db.Config().ConnString())
+			if slices.ContainsFunc(codes, func(code int) bool { return code != exitFailedRows }) {
+				t.Errorf("ended with %v", codes)
+			}
+			if most := p.service.PeakOps(time.Second); most > rate+processes*batch {
+				t.Errorf("%d token operations within a second", most)
+			}
+			var live []string
+			for i := range rows {
+				if status, _ := expected(iidtest.Token(1, i)); status == "ok" {
+					live = append(live, iidtest.Token(1, i))
+				}
+			}
+			if diff := firstDifference(p.service.Subscribers("news"), live); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 

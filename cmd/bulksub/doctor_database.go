@@ -78,9 +78,11 @@ func (d *doctor) rights(ctx context.Context) (string, error) {
 		return "", &configError{fmt.Errorf("this user may not use schema bulksub; grant usage on schema bulksub")}
 	}
 	rows, _ := d.pool.Query(ctx, `
-		select format('grant %s on bulksub.%s', string_agg(need, ', '), name)
+		select format('grant %s on bulksub.%s', string_agg(need, ', ' order by array_position('{select,insert,update,delete}', need)), name)
 		from (values ('jobs', 'select insert update'), ('segments', 'select insert update'), ('rows', 'select insert delete'),
-			('pruned', 'select insert update'), ('budgets', 'select insert update')) as needed (name, needs),
+			('pruned', 'select insert update'), ('budgets', 'select insert update'), ('tokens', 'select insert update'),
+			('synced', 'select insert'), ('subscriptions', 'select insert update delete'),
+			('plans', 'select insert update delete'), ('planned', 'select insert delete')) as needed (name, needs),
 			pg_class c, unnest(string_to_array(needs, ' ')) as need
 		where c.relnamespace = to_regnamespace('bulksub') and c.relname = name and not has_table_privilege(c.oid, need)
 		group by name order by name`)

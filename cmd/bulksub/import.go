@@ -56,6 +56,7 @@ of its other environment: those of development builds need --sandbox.`,
 	cmd.Flags().StringVar(&f.column, "write-column", "", "`NAME` of the table's column that gets the registration token, where it is empty")
 	options.add(cmd.Flags())
 	options.verify.add(cmd.Flags())
+	cmd.Flags().SetAnnotation("prune", commandLineOnly, nil)
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink"
 )
 
 // jobOptions is everything that a job's command line says.
@@ -98,10 +99,14 @@ type job struct {
 	in      *input
 	options jobOptions
 	sink    ledger
-	service *service
-	meter   *pipeline.Meter
-	results string // where the results lie, for people
-	again   string // what to add to the command so that it goes on with this job
+	// database, sync and few are the sink itself where it is such, else nil.
+	database *sink.Postgres
+	sync     *inSync
+	few      *sink.Memory
+	service  *service
+	meter    *pipeline.Meter
+	results  string // where the results lie, for people
+	again    string // what to add to the command so that it goes on with this job
 
 	looks    *pipeline.Meter // counts what is looked up to verify
 	verified *verification   // nil: nothing was
@@ -133,8 +138,8 @@ func (j *job) collectors() []prometheus.Collector {
 	})
 	ceiling.Set(rate)
 	all := []prometheus.Collector{j.meter, ceiling}
-	if ledger, ok := j.sink.(prometheus.Collector); ok {
-		all = append(all, ledger)
+	if j.database != nil {
+		all = append(all, j.database)
 	}
 	return all
 }
@@ -158,8 +163,8 @@ func (j *job) run(ctx context.Context, s *signals, log *slog.Logger, stderr io.W
 func (j *job) call(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
 	setup, cancel := s.until(ctx)
 	defer cancel()
-	if s, ok := j.sink.(*inSync); ok && !s.finished() {
-		if err := s.stage(setup, j.in, j.options); err != nil {
+	if j.sync != nil && !j.sink.finished() {
+		if err := j.sync.stage(setup, j.in, j.options); err != nil {
 			return err
 		}
 	}
@@ -190,7 +195,7 @@ func (j *job) carry(ctx context.Context, pace *pace, log *slog.Logger, stderr io
 	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, pace.paused, log, stderr)
 	defer progress.stop()
 	f := j.options.service
-	aimAtMemory(f.concurrency, j.options.asked.small)
+	aimAtMemory(f.concurrency, j.options.asked)
 	err := pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls, Budget: pace.budget}, pipeline.Options{
 		Concurrency: f.concurrency,
 		BatchSize:   f.batchSize,
@@ -204,9 +209,17 @@ func (j *job) carry(ctx context.Context, pace *pace, log *slog.Logger, stderr io
 	return pace.verdict(err)
 }
 
+// lastWords is how long the summary of a run that failed may take.
+const lastWords = 10 * time.Second
+
 // conclude shows the summary, whatever became of the run.
 func (j *job) conclude(cmd *cobra.Command, runErr error, took time.Duration) error {
-	sum, err := j.summarize(context.WithoutCancel(cmd.Context()), runErr, took)
+	ctx, cancel := context.WithoutCancel(cmd.Context()), context.CancelFunc(func() {})
+	if runErr != nil { // perhaps for a database that was waited for long enough
+		ctx, cancel = context.WithTimeout(ctx, lastWords)
+	}
+	defer cancel()
+	sum, err := j.summarize(ctx, runErr, took)
 	if err != nil {
 		return errors.Join(runErr, err)
 	}

@@ -37,9 +37,10 @@ func continueCommand() *cobra.Command {
 
 func cancelCommand() *cobra.Command {
 	return wordCommand(word{
-		use: "cancel JOB", short: "End a job: its processes drain, and it is not run again",
+		use: "cancel JOB", short: "End a job: its processes drain, and it is not run again by its name",
 		long: "End a job. Its processes finish the calls in flight, record them, and end with exit code 4, and so does\n" +
-			"whoever runs it again, until bulksub jobs continue. What is recorded stays.",
+			"whoever runs it again by its name, until bulksub jobs continue. What is recorded stays. A command\n" +
+			"without --job begins the next one.",
 		tell: sink.Cancel, said: "is cancelled; bulksub jobs continue opens it again", refused: "is finished, so there is nothing to cancel",
 	})
 }

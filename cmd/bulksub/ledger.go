@@ -31,7 +31,8 @@ func (j *job) openSink(ctx context.Context) error {
 	case in.pool != nil:
 		return j.openDatabase(ctx)
 	case len(o.asked.tokens) > 0 && o.ledger.results == "":
-		j.sink = &unrecorded{Memory: new(sink.Memory)}
+		j.few = new(sink.Memory)
+		j.sink = &unrecorded{Memory: j.few}
 		return nil
 	}
 	path := o.ledger.results
@@ -65,9 +66,10 @@ func (j *job) openDatabase(ctx context.Context) error {
 		Mode: o.prune.mode, Column: o.prune.column, Max: float64(o.prune.max),
 		Retry: postgres.Retrier{Patience: o.service.patience, Timeout: pruneTimeout},
 	}
-	j.sink = l
+	j.sink, j.database = l, p
 	if o.asked.sync != nil {
-		j.sink = &inSync{inDatabase: l}
+		j.sync = &inSync{inDatabase: l}
+		j.sink = j.sync
 	}
 	j.results = "table bulksub.results, where job = '" + p.Job().Name + "'"
 	if o.ledger.job == "" {

@@ -10,15 +10,21 @@ import (
 const (
 	memoryAim    = 32 << 20
 	smallCallAim = 128 << 10
+	// groupedAim is for a segment of rows that come in the order of their topics, which
+	// is read at once.
+	groupedAim = 64 << 20
 )
 
 // aimAtMemory has garbage collected before it exceeds what a job of that
 // concurrency needs, so that a long job peaks no higher than a short one (P6).
 // GOMEMLIMIT has the last word.
-func aimAtMemory(concurrency int, small bool) {
+func aimAtMemory(concurrency int, a asking) {
 	aim := memoryAim * int64(max(concurrency, 16)) / 16
-	if small {
+	if a.small {
 		aim = memoryAim + smallCallAim*int64(concurrency)
+	}
+	if a.grouped {
+		aim += groupedAim
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(aim)

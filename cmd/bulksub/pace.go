@@ -21,8 +21,7 @@ type pace struct {
 // through the database, where people say what becomes of the job, or its own.
 func (j *job) openPace(ctx context.Context, s *signals) (*pace, error) {
 	f := j.options.service
-	kept, ok := j.sink.(*inDatabase)
-	if !ok {
+	if j.database == nil {
 		return &pace{budget: pipeline.NewLimiter(f.rate), stop: s.stop, cancel: func() {}}, nil
 	}
 	budget, err := sink.OpenBudget(ctx, j.in.pool, j.service.project, f.rate, f.patience)
@@ -30,7 +29,7 @@ func (j *job) openPace(ctx context.Context, s *signals) (*pace, error) {
 		return nil, err
 	}
 	watching, cancel := s.until(ctx)
-	steering, err := sink.Steer(watching, kept.Postgres, budget, f.rate)
+	steering, err := sink.Steer(watching, j.database, budget, f.rate)
 	if err != nil {
 		cancel()
 		return nil, err

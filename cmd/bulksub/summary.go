@@ -73,11 +73,11 @@ func (j *job) summarize(ctx context.Context, runErr error, took time.Duration) (
 	s.Verified = j.verified
 	s.Seconds = float64(took.Milliseconds()) / 1000
 	s.results, s.again, s.codes = j.results, j.again, p.Codes
-	if sync, ok := j.sink.(*inSync); ok {
-		s.Difference = sync.difference
+	if j.sync != nil {
+		s.Difference = j.sync.difference
 	}
-	if few, ok := j.sink.(*unrecorded); ok {
-		s.each = few.Results()
+	if j.few != nil {
+		s.each = j.few.Results()
 	}
 	if j.options.asked.census && runErr == nil {
 		s.census, err = takeCensus(ctx, j.sink)

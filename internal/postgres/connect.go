@@ -10,8 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A process reads, writes and renews its leases at the same time; more
-// connections than that would stand idle. pool_max_conns in the URL overrides.
+// A process reads, writes, renews its leases and asks for its next calls at the same
+// time; more connections than that would stand idle. pool_max_conns in the URL
+// overrides.
 const maxConnections = 4
 
 const connectTimeout = 10 * time.Second
