@@ -82,9 +82,9 @@ func Holders(ctx context.Context, pool *pgxpool.Pool, j Job) ([]Holder, error) {
 	return holders, nil
 }
 
-// Keep notes with the job, unless something is noted, from what command line it was
+// NoteLine notes with the job, unless something is noted, from what command line it was
 // made and how many rows are expected, if that is known yet, for [Overviews].
-func (p *Postgres) Keep(ctx context.Context, line json.RawMessage, expected int64) error {
+func (p *Postgres) NoteLine(ctx context.Context, line json.RawMessage, expected int64) error {
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		_, err := p.pool.Exec(ctx, `
 			update bulksub.jobs set line = $2, expected = nullif($3, 0) where id = $1 and line is null`, p.job.ID, line, expected)

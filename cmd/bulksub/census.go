@@ -96,7 +96,7 @@ func (c census) print(w io.Writer) {
 			fmt.Fprintf(w, "%s\t\n", part.title)
 		}
 		for _, k := range part.breakdown {
-			fmt.Fprintf(w, "  %s\t%s\n", printable(k.name), grouped(k.tokens))
+			fmt.Fprintf(w, "  %s\t%s\n", printable(k.name), thousands(k.tokens))
 		}
 	}
 }

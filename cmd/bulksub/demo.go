@@ -140,12 +140,12 @@ func (d *demo) throughFiles() error {
 	if err := d.writeTokens(path); err != nil {
 		return err
 	}
-	d.say("%s tokens are in %s; some of them are dead, invalid or in trouble.", grouped(int64(d.flags.tokens)), path)
+	d.say("%s tokens are in %s; some of them are dead, invalid or in trouble.", thousands(int64(d.flags.tokens)), path)
 	err := d.run("subscribe", "--topic", "news", "--csv", path, "--credentials", d.login, "--endpoint", d.service.URL, "--rate", "0")
 	if err != nil {
 		return err
 	}
-	d.say("\nThe stand-in counts %s subscribers of news. Its memory ends here; the files stay.", grouped(int64(d.service.Count("news"))))
+	d.say("\nThe stand-in counts %s subscribers of news. Its memory ends here; the files stay.", thousands(int64(d.service.Count("news"))))
 	d.say("\nNext:")
 	d.say("  head -3 %s.results.csv", path)
 	d.say("  bulksub subscribe --topic news --csv %s --dry-run --credentials %s", path, d.login)
@@ -196,7 +196,7 @@ func (d *demo) throughDatabase(url string) error {
 	if err := d.fillTable(d.cmd.Context(), pool); err != nil {
 		return fmt.Errorf("fill the demo's table: %w", err)
 	}
-	d.say("\n%s tokens are in the table %s; some of them are dead, invalid or in trouble.", grouped(int64(d.flags.tokens)), demoTable)
+	d.say("\n%s tokens are in the table %s; some of them are dead, invalid or in trouble.", thousands(int64(d.flags.tokens)), demoTable)
 	name := "demo-" + strconv.FormatInt(time.Now().Unix(), 36)
 	steps := [][]string{
 		{"subscribe", "--topic", "news", "--table", demoTable, "--job", name, "--prune", "delete", "--database-url", url,
@@ -211,7 +211,7 @@ func (d *demo) throughDatabase(url string) error {
 		if err := pool.QueryRow(d.cmd.Context(), "select count(*) from "+demoTable).Scan(&rows); err != nil {
 			return err
 		}
-		d.say("\nThe table has %s rows, and the stand-in counts %s subscribers of news.", grouped(rows), grouped(int64(d.service.Count("news"))))
+		d.say("\nThe table has %s rows, and the stand-in counts %s subscribers of news.", thousands(rows), thousands(int64(d.service.Count("news"))))
 	}
 	if d.flags.databaseURL != "" {
 		d.say("\nNext:")

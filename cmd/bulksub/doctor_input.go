@@ -37,7 +37,7 @@ func (d *doctor) file(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer file.Close()
-	return fmt.Sprintf("%s: %s rows", d.options.input.file(), grouped(file.Count())), nil
+	return fmt.Sprintf("%s: %s rows", d.options.input.file(), thousands(file.Count())), nil
 }
 
 // relation does what a job does before it reads: it finds the columns, and makes
@@ -57,7 +57,7 @@ func (d *doctor) relation(ctx context.Context) (string, error) {
 		return "", err
 	}
 	d.in = in
-	return fmt.Sprintf("%s: about %s rows, token column %q, key column %q", in.relation.Label(), grouped(in.rows), in.relation.Token.Name, in.relation.Key.Name), nil
+	return fmt.Sprintf("%s: about %s rows, token column %q, key column %q", in.relation.Label(), thousands(in.rows), in.relation.Token.Name, in.relation.Key.Name), nil
 }
 
 func (d *doctor) prune(ctx context.Context) (string, error) {

@@ -81,11 +81,11 @@ func (f *forecast) print(w io.Writer, asJSON bool) error {
 		return json.NewEncoder(w).Encode(f)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "rows\t%s\n", grouped(f.Rows))
-	fmt.Fprintf(table, "batches\t%s\n", grouped(f.Batches))
-	fmt.Fprintf(table, "duplicates\t%s%s\n", map[bool]string{false: "at least "}[f.Counted], grouped(f.Duplicates))
-	fmt.Fprintf(table, "malformed\t%s\n", grouped(f.Malformed))
-	fmt.Fprintf(table, "seconds\t%s, at the rate\n", grouped(int64(f.Seconds)))
+	fmt.Fprintf(table, "rows\t%s\n", thousands(f.Rows))
+	fmt.Fprintf(table, "batches\t%s\n", thousands(f.Batches))
+	fmt.Fprintf(table, "duplicates\t%s%s\n", map[bool]string{false: "at least "}[f.Counted], thousands(f.Duplicates))
+	fmt.Fprintf(table, "malformed\t%s\n", thousands(f.Malformed))
+	fmt.Fprintf(table, "seconds\t%s, at the rate\n", thousands(int64(f.Seconds)))
 	if err := table.Flush(); err != nil {
 		return err
 	}

@@ -188,8 +188,8 @@ func (in *input) writeBack(a asking) *sink.WriteBack {
 	return &sink.WriteBack{Relation: in.relation, Column: a.write}
 }
 
-// keep has a job keep the tokens that an import gives.
-func (in *input) keep(p *sink.Postgres, a asking) {
+// addEffects has a job keep the tokens that an import gives.
+func (in *input) addEffects(p *sink.Postgres, a asking) {
 	if a.kind == apnsTokens {
 		p.Also(sink.KeepTokens)
 	}

@@ -124,7 +124,7 @@ func (v jobView) results() string {
 	var parts []string
 	for _, s := range pipeline.Statuses {
 		if n := v.Results[s]; n > 0 {
-			parts = append(parts, grouped(n)+" "+string(s))
+			parts = append(parts, thousands(n)+" "+string(s))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -87,15 +87,15 @@ func (j *wholeJob) print(w io.Writer, asJSON bool) error {
 			line("  "+key, j.Asked[key])
 		}
 	}
-	line("segments", fmt.Sprintf("%s done of %s%s", grouped(j.Segments.Done), grouped(j.Segments.Cut), map[bool]string{false: " cut so far"}[j.Segments.Planned]))
+	line("segments", fmt.Sprintf("%s done of %s%s", thousands(j.Segments.Done), thousands(j.Segments.Cut), map[bool]string{false: " cut so far"}[j.Segments.Planned]))
 	for _, h := range j.Holders {
-		line("  held", fmt.Sprintf("%s by process %s, until %s unless renewed", grouped(h.Segments), h.Process, shownTime(&h.Lease)))
+		line("  held", fmt.Sprintf("%s by process %s, until %s unless renewed", thousands(h.Segments), h.Process, shownTime(&h.Lease)))
 	}
-	line("rows", grouped(j.Rows))
+	line("rows", thousands(j.Rows))
 	for _, s := range pipeline.Statuses {
-		line("  "+string(s), grouped(j.Results[s]))
+		line("  "+string(s), thousands(j.Results[s]))
 	}
-	line("pruned", grouped(j.Pruned))
+	line("pruned", thousands(j.Pruned))
 	return table.Flush()
 }
 

@@ -56,8 +56,8 @@ func (j *job) openDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in.keep(p, o.asked)
-	if err := p.Keep(ctx, o.line.text(), in.rows); err != nil {
+	in.addEffects(p, o.asked)
+	if err := p.NoteLine(ctx, o.line.text(), in.rows); err != nil {
 		return errors.Join(err, p.Close())
 	}
 	l := &inDatabase{Postgres: p}

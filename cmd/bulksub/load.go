@@ -69,7 +69,7 @@ func load(ctx context.Context, w io.Writer, pool *pgxpool.Pool, path, tokenColum
 	var sum loaded
 	err = sum.load(ctx, pool, file)
 	if err != nil {
-		return fmt.Errorf("%w; the first %s rows are loaded, load the file again to go on", err, grouped(sum.Rows))
+		return fmt.Errorf("%w; the first %s rows are loaded, load the file again to go on", err, thousands(sum.Rows))
 	}
 	return sum.print(w, asJSON)
 }
@@ -117,6 +117,6 @@ func (l *loaded) print(w io.Writer, asJSON bool) error {
 		return json.NewEncoder(w).Encode(l)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "rows\t%s\n  new\t%s\n  known\t%s\n  refused\t%s\n", grouped(l.Rows), grouped(l.New), grouped(l.Known), grouped(l.Refused))
+	fmt.Fprintf(table, "rows\t%s\n  new\t%s\n  known\t%s\n  refused\t%s\n", thousands(l.Rows), thousands(l.New), thousands(l.Known), thousands(l.Refused))
 	return table.Flush()
 }

@@ -62,7 +62,7 @@ func prune(ctx context.Context, w io.Writer, p *sink.Pruner) error {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "pruned %s rows of %s, %s in all; bulksub unprune %s brings them back\n",
-		grouped(after-before), p.Relation.Name, grouped(after), p.Job.Name)
+		thousands(after-before), p.Relation.Name, thousands(after), p.Job.Name)
 	return err
 }
 
@@ -82,9 +82,9 @@ A row whose key is taken again, or that holds another token by now, is left alon
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %s rows of %s", grouped(restored), p.Relation.Name)
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %s rows of %s", thousands(restored), p.Relation.Name)
 				if left > 0 {
-					fmt.Fprintf(cmd.OutOrStdout(), "; %s were left alone, for their key is taken again or their row has changed", grouped(left))
+					fmt.Fprintf(cmd.OutOrStdout(), "; %s were left alone, for their key is taken again or their row has changed", thousands(left))
 				}
 				fmt.Fprintln(cmd.OutOrStdout())
 				return err

@@ -129,7 +129,7 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 	if s.Difference != nil {
 		differenceLines(*s.Difference, line)
 	}
-	line("rows", grouped(s.Rows))
+	line("rows", thousands(s.Rows))
 	for _, c := range []struct {
 		name string
 		n    int64
@@ -138,23 +138,23 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 		{"denied", s.Denied}, {"failed", s.Failed}, {"malformed", s.Malformed},
 	} {
 		if c.n > 0 || c.name == "ok" {
-			line("  "+c.name, grouped(c.n))
+			line("  "+c.name, thousands(c.n))
 		}
 		if c.name == "failed" {
 			for _, code := range slices.Sorted(maps.Keys(s.codes)) {
-				line("    "+code, grouped(s.codes[code]))
+				line("    "+code, thousands(s.codes[code]))
 			}
 		}
 	}
 	if s.Pruned > 0 {
-		line("pruned", grouped(s.Pruned))
+		line("pruned", thousands(s.Pruned))
 	}
 	s.census.print(table)
 	if s.Verified != nil {
 		line("verified", s.Verified.String())
 	}
-	line("requests", grouped(s.Requests))
-	line("retries", grouped(s.Retries))
+	line("requests", thousands(s.Requests))
+	line("retries", thousands(s.Retries))
 	line("seconds", strconv.FormatFloat(s.Seconds, 'f', 1, 64))
 	if err := table.Flush(); err != nil {
 		return err
@@ -174,15 +174,15 @@ func (s *summary) printNext(w io.Writer) error {
 	}
 	switch s.State {
 	case stateIncomplete:
-		fmt.Fprintf(w, "%s rows failed: run the same command again%s to retry just those\n", grouped(s.Failed), s.again)
+		fmt.Fprintf(w, "%s rows failed: run the same command again%s to retry just those\n", thousands(s.Failed), s.again)
 	case stateStopped:
 		fmt.Fprintln(w, "stopped: run the same command again to go on")
 	}
 	return nil
 }
 
-// grouped writes 1234567 as 1,234,567.
-func grouped(n int64) string {
+// thousands writes 1234567 as 1,234,567.
+func thousands(n int64) string {
 	digits := strconv.FormatInt(n, 10)
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]

@@ -207,8 +207,8 @@ func printDifference(w io.Writer, d sink.Difference, seconds float64, asJSON boo
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	differenceLines(d, func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) })
-	fmt.Fprintf(table, "batches\t%s\n", grouped(d.Batches))
-	fmt.Fprintf(table, "seconds\t%s, at the rate\n", grouped(int64(seconds)))
+	fmt.Fprintf(table, "batches\t%s\n", thousands(d.Batches))
+	fmt.Fprintf(table, "seconds\t%s, at the rate\n", thousands(int64(seconds)))
 	if err := table.Flush(); err != nil {
 		return err
 	}
@@ -218,13 +218,13 @@ func printDifference(w io.Writer, d sink.Difference, seconds float64, asJSON boo
 
 // differenceLines shows what a sync is about.
 func differenceLines(d sink.Difference, line func(name, value string)) {
-	line("wanted", grouped(d.Wanted))
-	line("believed", grouped(d.Believed))
-	line("  to add", grouped(d.Add))
+	line("wanted", thousands(d.Wanted))
+	line("believed", thousands(d.Believed))
+	line("  to add", thousands(d.Add))
 	if d.Assert > 0 {
-		line("  to assert", grouped(d.Assert))
+		line("  to assert", thousands(d.Assert))
 	}
-	line("  to remove", grouped(d.Remove))
-	line("duplicates", grouped(d.Duplicates))
-	line("malformed", grouped(d.Malformed))
+	line("  to remove", thousands(d.Remove))
+	line("duplicates", thousands(d.Duplicates))
+	line("malformed", thousands(d.Malformed))
 }

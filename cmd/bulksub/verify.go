@@ -158,9 +158,9 @@ func (v *verification) check(least float64, again string) error {
 // String is the verification in words.
 func (v *verification) String() string {
 	text := fmt.Sprintf("%s of %s agree; of all, %.2f to %.2f %% (95 %% confidence)",
-		grouped(v.Agree), grouped(v.Agree+v.Disagree), 100*v.Low, 100*v.High)
+		thousands(v.Agree), thousands(v.Agree+v.Disagree), 100*v.Low, 100*v.High)
 	if v.Unknown > 0 {
-		text += fmt.Sprintf("; %s could not be looked up", grouped(v.Unknown))
+		text += fmt.Sprintf("; %s could not be looked up", thousands(v.Unknown))
 	}
 	return text
 }
@@ -175,7 +175,7 @@ type verifyError struct {
 func (e *verifyError) Error() string {
 	if e.found.Agree+e.found.Disagree == 0 {
 		return fmt.Sprintf("verify: nothing could be learnt of the %s rows that were looked up; run the same command again%s to look once more",
-			grouped(e.found.Rows), e.again)
+			thousands(e.found.Rows), e.again)
 	}
 	return fmt.Sprintf("verify: %s, and --verify-min is %g %%: the service does not confirm what it acknowledged, or somebody else changes the topic; "+
 		"run the same command again%s to look once more", e.found.String(), 100*e.least, e.again)
