@@ -35,6 +35,13 @@ func newGateway(t *testing.T) *gateway {
 	return g
 }
 
+// answer forgets what came, and answers so from now on.
+func (g *gateway) answer(status int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.status, g.pushes = status, nil
+}
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -101,13 +108,16 @@ func TestMetricsArePushed(t *testing.T) {
 		code     int
 		succeeds bool
 	}{{"live-1", 200, exitDone, true}, {failing(), 200, exitFailedRows, false}, {"live-1", 500, exitDone, true}} {
-		g.status, g.pushes = test.status, nil
+		g.answer(test.status)
 		code, _ := p.run("subscribe", "--topic", "news", "--attempts", "1", "--pushgateway", g.URL, test.token, "live-2")
-		if code != test.code || len(g.pushes) != 1 || !strings.HasPrefix(g.pushes[0], "POST /metrics/job/bulksub/kind/subscribe\n") {
-			t.Fatalf("ended with %d: %q", code, g.pushes)
+		g.mu.Lock()
+		pushes := g.pushes
+		g.mu.Unlock()
+		if code != test.code || len(pushes) != 1 || !strings.HasPrefix(pushes[0], "POST /metrics/job/bulksub/kind/subscribe\n") {
+			t.Fatalf("ended with %d: %q", code, pushes)
 		}
-		if strings.Contains(g.pushes[0], success) != test.succeeds {
-			t.Errorf("success %v: %s", test.succeeds, g.pushes[0])
+		if strings.Contains(pushes[0], success) != test.succeeds {
+			t.Errorf("success %v: %s", test.succeeds, pushes[0])
 		}
 	}
 }

@@ -27,6 +27,7 @@ func TestScripts(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
 			s := newScript(t)
 			testscript.Run(t, testscript.Params{
 				Files: []string{file}, Setup: s.setUp, Cmds: s.commands(), RequireExplicitExec: true,
