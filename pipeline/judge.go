@@ -195,6 +195,7 @@ func (r *run) conclude(it *item, o *Outcome, reason string) {
 		Claim:             it.claim.Claim,
 		Key:               it.Key,
 		Token:             it.Token,
+		Op:                it.action().Op,
 		Topic:             it.action().Topic,
 		Status:            o.Status,
 		Code:              o.Code,

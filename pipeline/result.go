@@ -27,7 +27,8 @@ type Result struct {
 	Claim  *Claim // under which the row was read
 	Key    string // the row's key
 	Token  string // the row's own token, as it was read
-	Topic  string // the topic of the action that decided
+	Op     Op     // of the action that decided; empty for a row that was not worth a call
+	Topic  string // of that action
 	Status Status
 	Code   string // the service's own word; empty when it had none
 	// Attempts counts the replies that judged the row, and the calls for it alone that

@@ -34,17 +34,24 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	return newBeliefs(results, synced).write(ctx, tx, p.job.ID)
 }
 
-// touched lists the topics of what was done, and says whether a token was found to
-// be gone.
+// touched lists the topics of what was done or tried, and says whether a token was
+// found to be gone.
 func touched(results []pipeline.Result) (topics []string, gone bool) {
 	seen := make(map[string]bool)
+	touch := func(a pipeline.Action) {
+		if onTopic(a) && !seen[a.Topic] {
+			seen[a.Topic] = true
+			topics = append(topics, a.Topic)
+		}
+	}
 	for i := range results {
-		gone = gone || results[i].Status == pipeline.NotFound
-		for _, a := range results[i].Done {
-			if onTopic(a) && !seen[a.Topic] {
-				seen[a.Topic] = true
-				topics = append(topics, a.Topic)
-			}
+		r := &results[i]
+		gone = gone || r.Status == pipeline.NotFound
+		for _, a := range r.Done {
+			touch(a)
+		}
+		if r.Status != pipeline.OK {
+			touch(pipeline.Action{Op: r.Op, Topic: r.Topic})
 		}
 	}
 	return topics, gone
@@ -54,24 +61,32 @@ func onTopic(a pipeline.Action) bool {
 	return a.Op == pipeline.Subscribe || a.Op == pipeline.Unsubscribe
 }
 
-// belief is a subscription that the service holds, or does not.
+// belief is what the service may hold: a subscription.
 type belief struct{ topic, token string }
+
+// word is what is known of a belief.
+type word int
+
+const (
+	absent word = iota
+	held
+	// doubted is a belief of which nobody knows whether the service holds it: a call
+	// failed, and may have been carried out. A sync sends it again if it is wanted, and
+	// takes it back if not. It stands in the table as infinitely old.
+	doubted
+)
 
 // beliefs is what results say of topics under sync.
 type beliefs struct {
-	gone map[string]bool // tokens that are subscribed to nothing any more
-	held map[belief]bool
+	gone  map[string]bool // tokens that are subscribed to nothing any more
+	words map[belief]word
 }
 
 // newBeliefs reads the results from the last to the first: of what contradicts
 // itself the last word counts. What was subscribed for a row is its registration
 // token, if it was given one.
 func newBeliefs(results []pipeline.Result, synced []string) beliefs {
-	b := beliefs{gone: make(map[string]bool), held: make(map[belief]bool)}
-	under := make(map[string]bool)
-	for _, topic := range synced {
-		under[topic] = true
-	}
+	b := beliefs{gone: make(map[string]bool), words: make(map[belief]word)}
 	for _, r := range slices.Backward(results) {
 		token := storable(cmp.Or(r.RegistrationToken, r.Token))
 		if r.Status == pipeline.NotFound {
@@ -80,10 +95,23 @@ func newBeliefs(results []pipeline.Result, synced []string) beliefs {
 		if b.gone[token] {
 			continue
 		}
-		for _, a := range slices.Backward(r.Done) {
+		say := func(a pipeline.Action, w word) {
 			about := belief{a.Topic, token}
-			if _, known := b.held[about]; !known && onTopic(a) && under[a.Topic] {
-				b.held[about] = a.Op == pipeline.Subscribe
+			if _, known := b.words[about]; !known && onTopic(a) && slices.Contains(synced, a.Topic) {
+				b.words[about] = w
+			}
+		}
+		switch tried := (pipeline.Action{Op: r.Op, Topic: r.Topic}); {
+		case r.Status == pipeline.Failed:
+			say(tried, doubted)
+		case r.Status != pipeline.OK && r.Op == pipeline.Subscribe:
+			say(tried, absent)
+		}
+		for _, a := range slices.Backward(r.Done) {
+			if a.Op == pipeline.Subscribe {
+				say(a, held)
+			} else {
+				say(a, absent)
 			}
 		}
 	}
@@ -97,23 +125,21 @@ func (b beliefs) write(ctx context.Context, tx pgx.Tx, job int64) error {
 	for token := range b.gone {
 		gone = append(gone, token)
 	}
-	var topics, tokens [2][]string
-	for about, held := range b.held {
-		to := 0
-		if held {
-			to = 1
-		}
-		topics[to], tokens[to] = append(topics[to], about.topic), append(tokens[to], about.token)
+	var topics, tokens [doubted + 1][]string
+	for about, w := range b.words {
+		topics[w], tokens[w] = append(topics[w], about.topic), append(tokens[w], about.token)
 	}
 	var changes pgx.Batch
 	if len(gone) > 0 {
 		changes.Queue(forgetTokens, gone)
 	}
-	if len(topics[0]) > 0 {
-		changes.Queue(forget, topics[0], tokens[0])
+	if len(topics[absent]) > 0 {
+		changes.Queue(forget, topics[absent], tokens[absent])
 	}
-	if len(topics[1]) > 0 {
-		changes.Queue(remember, topics[1], tokens[1], job)
+	for _, w := range []word{held, doubted} {
+		if len(topics[w]) > 0 {
+			changes.Queue(remember, topics[w], tokens[w], job, w == doubted)
+		}
 	}
 	return tx.SendBatch(ctx, &changes).Close()
 }
@@ -131,9 +157,20 @@ const (
 
 	// Two transactions that say the same insert it in the same order.
 	remember = `
-		insert into bulksub.subscriptions (topic, token, job_id)
-		select topic, token, $3 from unnest($1::text[], $2::text[]) as now (topic, token)
+		insert into bulksub.subscriptions (topic, token, job_id, since)
+		select topic, token, $3, case when $4 then '-infinity' else clock_timestamp() end from unnest($1::text[], $2::text[]) as now (topic, token)
 		order by hashtextextended(token, 0), topic
 		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
 		do update set since = excluded.since, job_id = excluded.job_id`
+
+	// What other syncs have planned and not heard the end of, as after a kill, is in
+	// doubt too.
+	doubtPlans = `
+		insert into bulksub.subscriptions (topic, token, job_id, since)
+		select distinct on (hashtextextended(token, 0), hashtextextended(token, 1), topic) topic, token, job_id, '-infinity'::timestamptz
+		from bulksub.planned p
+		where p.job_id <> $1 and p.topic in (select topic from bulksub.synced) and p.token <> '' and p.topic ~ $2
+			and not exists (select from bulksub.rows r where r.job_id = p.job_id and r.row_key = p.n::text and r.status <> 'failed')
+		order by hashtextextended(token, 0), hashtextextended(token, 1), topic
+		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic) do update set since = excluded.since`
 )

@@ -19,10 +19,11 @@ func drop(topic string) pipeline.Action {
 	return pipeline.Action{Op: pipeline.Unsubscribe, Topic: topic}
 }
 
-// wantBeliefs compares what is believed, as "topic token".
+// wantBeliefs compares what is believed, as "topic token", with a question mark behind
+// what is in doubt.
 func wantBeliefs(t *testing.T, db *pgxpool.Pool, want ...string) {
 	t.Helper()
-	got := ask[[]string](t, db, `select coalesce(array_agg(topic || ' ' || token order by topic, token), '{}') from bulksub.subscriptions`)
+	got := ask[[]string](t, db, `select coalesce(array_agg(topic || ' ' || token || case when since = '-infinity' then '?' else '' end order by topic, token), '{}') from bulksub.subscriptions`)
 	if !slices.Equal(got, want) {
 		t.Errorf("believed is %q, want %q", got, want)
 	}
@@ -41,10 +42,16 @@ func TestBeliefs(t *testing.T) {
 		"moved":        {[]pipeline.Result{{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{add("b"), drop("a")}}}, []string{"b old"}},
 		"moved by half": {[]pipeline.Result{{Token: "new", Status: pipeline.Failed, Done: []pipeline.Action{add("b")}}},
 			[]string{"a old", "b new", "b old"}},
-		"gone":            {[]pipeline.Result{{Token: "old", Topic: "else", Status: pipeline.NotFound}}, nil},
-		"gone at the end": {[]pipeline.Result{{Token: "old", Status: pipeline.NotFound, Done: []pipeline.Action{add("b")}}}, nil},
-		"refused":         {[]pipeline.Result{{Token: "new", Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
-		"another topic":   {[]pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("c")}}}, []string{"a old", "b old"}},
+		"gone":                 {[]pipeline.Result{{Token: "old", Topic: "else", Status: pipeline.NotFound}}, nil},
+		"gone at the end":      {[]pipeline.Result{{Token: "old", Status: pipeline.NotFound, Done: []pipeline.Action{add("b")}}}, nil},
+		"refused":              {[]pipeline.Result{{Token: "new", Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
+		"refused and believed": {[]pipeline.Result{{Token: "old", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Invalid}}, []string{"b old"}},
+		"a removal refused":    {[]pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
+		"an add failed":        {[]pipeline.Result{{Token: "new", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Failed}}, []string{"a new?", "a old", "b old"}},
+		"a removal failed":     {[]pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed}}, []string{"a old?", "b old"}},
+		"a move failed by half": {[]pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed, Done: []pipeline.Action{add("b")}}},
+			[]string{"a old?", "b old"}},
+		"another topic": {[]pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("c")}}}, []string{"a old", "b old"}},
 		"another topic besides": {[]pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("c"), add("a")}}},
 			[]string{"a new", "a old", "b old"}},
 		"there and back":       {[]pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a"), drop("a")}}}, []string{"a old", "b old"}},

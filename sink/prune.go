@@ -72,6 +72,12 @@ func (e *PruneBrakeError) needed() float64 {
 	return float64(percentAbove(e.NotFound, e.Rows)) / 100
 }
 
+// exceeds reports whether n of all are more than the share, which 100 % never is. A share
+// such as 0.29 is a little less than it says.
+func exceeds(n, all int64, share float64) bool {
+	return share < 1 && float64(n) > share*float64(all)*(1+1e-9)
+}
+
 // percentAbove is the next whole per cent above n of all, and 100 at most.
 func percentAbove(n, all int64) int64 { return min(100*n/all+1, 100) }
 
@@ -139,7 +145,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 	if gone == 0 {
 		return nil
 	}
-	if p.Max < 1 && (ok == 0 || float64(gone)/float64(rows) > p.Max) {
+	if p.Max < 1 && (ok == 0 || exceeds(gone, rows, p.Max)) {
 		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column}
 	}
 	segments, err := p.segments(ctx)

@@ -65,7 +65,7 @@ func (e *SyncBrakeError) Error() string {
 // brake holds back what looks like an accident.
 func (s Sync) brake(d Difference) error {
 	empty := d.Wanted == 0 && !s.AllowEmpty
-	if empty || s.MaxRemove < 1 && float64(d.Remove) > s.MaxRemove*float64(d.Believed) {
+	if empty || exceeds(d.Remove, d.Believed, s.MaxRemove) {
 		return &SyncBrakeError{Difference: d, Max: s.MaxRemove}
 	}
 	return nil
@@ -152,6 +152,9 @@ const planSettings = `set local statement_timeout = 0; set local work_mem = '64M
 func (p *Postgres) plan(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, err error) {
 	err = tx.QueryRow(ctx, `update bulksub.plans set opened_at = clock_timestamp() where job_id = $1 returning difference`, p.job.ID).Scan(&d)
 	if !errors.Is(err, pgx.ErrNoRows) {
+		return d, err
+	}
+	if _, err = tx.Exec(ctx, doubtPlans, p.job.ID, usableTopic); err != nil {
 		return d, err
 	}
 	if d, err = s.compare(ctx, tx, s.staging(p.job.Asked.kind(), p.job.ID)); err != nil {

@@ -92,11 +92,11 @@ func (s Sync) among() string {
 func (s Sync) again() string {
 	switch {
 	case s.AssertAll:
-		return "true"
+		return "true" // what is in doubt too
 	case s.OlderThan > 0:
 		return fmt.Sprintf("h.since < statement_timestamp() - interval '%d seconds'", int64(s.OlderThan.Seconds()))
 	}
-	return "false"
+	return "h.since = '-infinity'"
 }
 
 // figures counts the changes, as JSON.

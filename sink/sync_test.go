@@ -249,6 +249,24 @@ func TestOneSyncOfATopic(t *testing.T) {
 	}
 }
 
+// TestUnfinishedPlanIsInDoubt: what another sync had planned, and nobody has heard the end of,
+// is sent again if it is wanted and taken back if not.
+func TestUnfinishedPlanIsInDoubt(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	first := newPostgres(t, db, "first")
+	stage(t, first, wish(t, db, "news", some("news", 1, 4)))
+	carryOut(t, db, first)
+	killed := newPostgres(t, db, "killed")
+	wantDifference(t, stage(t, killed, wish(t, db, "news", some("news", 3, 6))), Difference{Wanted: 4, Believed: 4, Add: 2, Remove: 2, Batches: 2})
+	mustExec(t, db, `update bulksub.plans set opened_at = opened_at - interval '1 minute'`)
+	must(t, killed.Close())
+	// 1 and 2 may have been removed, 5 and 6 added.
+	next := stage(t, newPostgres(t, db, "next"), wish(t, db, "news", some("news", 1, 5)))
+	wantDifference(t, next, Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Batches: 2})
+	wantBeliefs(t, db, "news t1?", "news t2?", "news t3", "news t4", "news t5?", "news t6?")
+}
+
 // TestStageWaitsForCommits: a commit that has not seen the topic under sync is over
 // before the topic is.
 func TestStageWaitsForCommits(t *testing.T) {

@@ -6,7 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -46,6 +48,8 @@ func (o *jobOptions) addRun(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.dryRun, "dry-run", false, "count rows, batches and flaws; call nothing, change nothing")
 }
 
+const longestName = 200
+
 // runJob runs a job from its flags to its summary.
 func runJob(cmd *cobra.Command, o jobOptions) error {
 	log, err := newLog(cmd.ErrOrStderr(), o.output.logFormat)
@@ -57,6 +61,9 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 	}
 	if cmd.Flags().Changed("job") && o.ledger.job == "" {
 		return usagef("--job is empty; name the job, or leave the flag out")
+	}
+	if strings.ContainsFunc(o.ledger.job, func(r rune) bool { return !unicode.IsPrint(r) }) || len(o.ledger.job) > longestName {
+		return usagef("--job names a job in up to %d printable characters", longestName)
 	}
 	if o.line, err = lineOf(cmd, o.asked.tokens); err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/bulksub/bulksub/iidclient"
 	"github.com/bulksub/bulksub/pipeline"
 	"github.com/bulksub/bulksub/source"
@@ -70,6 +72,9 @@ func (in *input) checkKind(ctx context.Context, o jobOptions) error {
 
 // look shows the tokens of the first rows, as far as they have any.
 func (in *input) look(ctx context.Context, at func(token string)) (looked int, err error) {
+	if in.source == nil {
+		return in.lookAtRelation(ctx, at)
+	}
 	first, found, err := in.source.Next(ctx, pipeline.Segment{})
 	if err != nil || !found {
 		return 0, err
@@ -88,6 +93,21 @@ func (in *input) look(ctx context.Context, at func(token string)) (looked int, e
 		}
 	}
 	return looked, nil
+}
+
+// lookAtRelation is look for rows that are not read one by one.
+func (in *input) lookAtRelation(ctx context.Context, at func(token string)) (looked int, err error) {
+	sql := in.relation.Select(fmt.Sprintf("coalesce(%s::text, '')", in.relation.Token.SQL()), "")
+	rows, _ := in.pool.Query(ctx, fmt.Sprintf("%s limit %d", sql, mostLooked))
+	var token string
+	_, err = pgx.ForEachRow(rows, []any{&token}, func() error {
+		if token != "" {
+			at(token)
+			looked++
+		}
+		return nil
+	})
+	return looked, in.relation.Explain(err)
 }
 
 // label is what errors call the input.

@@ -106,7 +106,7 @@ func (f *syncFlags) ask(o *jobOptions) (asking, error) {
 	case f.assertAll && f.olderThan > 0:
 		return asking{}, usagef("give --assert-all or --older-than; the first asserts everything")
 	}
-	a := asking{command: "sync", words: sink.Asked{}, sync: f}
+	a := asking{command: "sync", words: sink.Asked{}, sync: f, kind: fcmTokens}
 	f.topics.ask(&a, pipeline.Subscribe)
 	if f.assertAll {
 		a.words["assert"] = "all"
@@ -167,6 +167,9 @@ func (l *inSync) stage(ctx context.Context, in *input, o jobOptions) error {
 func planned() source.Tasks {
 	return remembered(func(fields []string) ([]pipeline.Action, error) {
 		topic, err := iidclient.CheckTopic(fields[1])
+		if err == nil && topic != fields[1] {
+			err = fmt.Errorf("%q is no name of a topic", fields[1])
+		}
 		if err != nil {
 			return nil, fmt.Errorf("the row's topic: %w", err)
 		}

@@ -182,6 +182,8 @@ func (r *Relation) Explain(err error) error {
 	switch code := Code(err); {
 	case code == "":
 		return err
+	case quotesValue(err):
+		problem, err = "a value in it is not what the query takes it for", &hushedError{err}
 	case wantsParameter(err):
 		problem = "a parameter such as $1 has no value here; write the value itself"
 	case code == "42501":
@@ -199,6 +201,19 @@ func (r *Relation) Explain(err error) error {
 	}
 	return &RelationError{Relation: r.Label(), Problem: problem, Err: err}
 }
+
+// quotesValue reports whether the database repeats a value that it cannot use
+// (PostgreSQL documentation, appendix A, class 22), which may be a token.
+func quotesValue(err error) bool {
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && strings.HasPrefix(answer.Code, "22") && strings.Contains(answer.Message, `"`)
+}
+
+// hushedError is an error of the database of which the code alone is shown (P8).
+type hushedError struct{ err error }
+
+func (e *hushedError) Error() string { return "SQLSTATE " + Code(e.err) }
+func (e *hushedError) Unwrap() error { return e.err }
 
 // wantsParameter reports whether the statement has a parameter without a value.
 // The same code with another severity is a pooler's trouble with its server.

@@ -121,6 +121,8 @@ func TestResolveRefuses(t *testing.T) {
 		{Wanted{Table: "keyless", TokenColumn: "tokn"}, `table "public"."keyless": there is no column "tokn"; it has token, n, nothing. Name one with --token-column`},
 		{Wanted{Table: "bare"}, `table "public"."bare": there is no column "token"; it has id. Name one with --token-column`},
 		{Wanted{Table: "plain", KeyColumn: "nr"}, `table "public"."plain": there is no column "nr"; it has id, token. Name one with --key-column`},
+		{Wanted{Query: "select 'TOKEN'::text as token, 1 as id where 'TOKEN'::text::int > 0"},
+			`--query: a value in it is not what the query takes it for: SQLSTATE 22P02`},
 		{Wanted{Query: "select 1 as id"}, `--query: there is no column "token"; it has id. Name one with --token-column`},
 		{Wanted{Table: "keyless", KeyColumn: "n"}, `table "public"."keyless": the key column "n" is not unique: several rows share a value; name a unique column with --key-column`},
 		{Wanted{Table: "keyless", KeyColumn: "nothing"}, `table "public"."keyless": the key column "nothing" has nulls; name a column without them with --key-column, or leave those rows out with --where`},
