@@ -7,16 +7,26 @@ BENCH   ?= .
 staticcheck := go tool -modfile=internal/tools/staticcheck.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint bench build clean cgo postgres
+.PHONY: help test deploy-test test-prometheus lint bench build clean cgo postgres
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "The tests use a real PostgreSQL: TEST_DATABASE_URL if set, else one they start from the installed binaries."
 	@echo "PGBIN names the directory of those binaries where the search does not find them."
 
 test: lint cgo postgres ## lint, then all tests with the race detector
 	go test -race -timeout 14m ./...
+
+# Not part of test: it compiles the API server's code, a minute or more for the first time. -count=1: go
+# test would not see that a manifest, outside this module, has changed.
+deploy-test: ## the manifests of deploy/kubernetes, by the API server's own rules
+	cd deploy/validate && go vet . && go test -count=1 .
+
+test-prometheus: postgres ## alert rules, dashboard and Pushgateway, with the real servers
+	@.ci/prometheus
+	go vet -tags prometheus ./cmd/bulksub
+	go test -count=1 -tags prometheus -run 'TestAlertRules|TestDashboardAndPushgateway' ./cmd/bulksub
 
 lint: ## go vet, gofmt, staticcheck
 	go vet ./...
