@@ -7,7 +7,7 @@ BENCH   ?= .
 staticcheck := go tool -modfile=internal/tools/staticcheck.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help test deploy-test test-prometheus lint bench build clean cgo postgres
+.PHONY: help test deploy-test test-prometheus test-kubernetes lint bench build clean cgo postgres
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ test-prometheus: postgres ## alert rules, dashboard and Pushgateway, with the re
 	@.ci/prometheus
 	go vet -tags prometheus ./cmd/bulksub
 	go test -count=1 -tags prometheus -run 'TestAlertRules|TestDashboardAndPushgateway' ./cmd/bulksub
+
+# The servers are built once, in some five minutes.
+test-kubernetes: postgres ## the overlays on a real API server and its controllers, with the real program
+	cd deploy/validate && go build -ldflags '-s -w' -o ../../bin/kubernetes/ tool
+	go vet -tags kubernetes ./cmd/bulksub
+	KUBERNETES_BIN=$(CURDIR)/bin/kubernetes go test -count=1 -tags kubernetes -run TestKubernetes ./cmd/bulksub
 
 lint: ## go vet, gofmt, staticcheck
 	go vet ./...
