@@ -87,7 +87,7 @@ func withDatabase(cmd *cobra.Command, l ledgerFlags, do func(context.Context, *p
 	}
 	ctx, cancel := signalsOf(cmd.Context()).until(cmd.Context())
 	defer cancel()
-	pool, err := postgres.Connect(ctx, l.databaseURL)
+	pool, err := postgres.Connect(ctx, l.databaseURL, postgres.MostConnections)
 	if err != nil {
 		return err
 	}

@@ -188,7 +188,7 @@ func (d *demo) throughDatabase(url string) error {
 	if err := d.run("db", "migrate", "--database-url", url); err != nil {
 		return err
 	}
-	pool, err := postgres.Connect(d.cmd.Context(), url)
+	pool, err := postgres.Connect(d.cmd.Context(), url, postgres.MostConnections)
 	if err != nil {
 		return err
 	}

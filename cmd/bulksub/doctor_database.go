@@ -41,7 +41,7 @@ func (d *doctor) checkLedger(ctx context.Context, name string, do func(context.C
 }
 
 func (d *doctor) connect(ctx context.Context) (string, error) {
-	pool, err := postgres.Connect(ctx, d.options.ledger.databaseURL)
+	pool, err := postgres.Connect(ctx, d.options.ledger.databaseURL, postgres.MostConnections)
 	if err != nil {
 		return "", err
 	}

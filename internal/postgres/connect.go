@@ -10,10 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A process reads, writes, renews its leases and asks for its next calls at the same
-// time; more connections than that would stand idle. pool_max_conns in the URL
-// overrides.
-const maxConnections = 4
+// MostConnections is how many connections a fast process has use for: it reads,
+// writes, renews its leases and asks for its next calls at the same time.
+const MostConnections = 4
 
 const connectTimeout = 10 * time.Second
 
@@ -37,8 +36,9 @@ func (e *URLError) Unwrap() error { return e.Err }
 
 // Connect opens a pool and asks the database one question, so that a database
 // that is not there is found out at once: it returns a [*URLError] or an
-// [*UnreachableError]. Close the pool after use.
-func Connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
+// [*UnreachableError]. The pool opens no more connections than most, unless
+// pool_max_conns in the URL says otherwise. Close it after use.
+func Connect(ctx context.Context, url string, most int) (*pgxpool.Pool, error) {
 	config, err := parse(url)
 	if err != nil {
 		return nil, &URLError{Err: err}
@@ -50,7 +50,7 @@ func Connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	if !poolSizeGiven(url) {
-		config.MaxConns = maxConnections
+		config.MaxConns = int32(most)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

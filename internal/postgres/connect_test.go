@@ -16,7 +16,7 @@ const secret = "s3cret"
 
 func TestConnect(t *testing.T) {
 	address := pgtest.URL(t)
-	pool, err := Connect(t.Context(), address)
+	pool, err := Connect(t.Context(), address, MostConnections)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,8 +25,8 @@ func TestConnect(t *testing.T) {
 	if err := pool.QueryRow(t.Context(), "select current_setting('application_name')").Scan(&name); err != nil || name != "bulksub" {
 		t.Errorf("application_name = %q, %v", name, err)
 	}
-	if got := pool.Config().MaxConns; got != maxConnections {
-		t.Errorf("%d connections at most, want %d", got, maxConnections)
+	if got := pool.Config().MaxConns; got != MostConnections {
+		t.Errorf("%d connections at most, want %d", got, MostConnections)
 	}
 	if got := pool.Config().ConnConfig.ConnectTimeout; got != connectTimeout {
 		t.Errorf("the connect timeout is %v, want %v", got, connectTimeout)
@@ -34,7 +34,7 @@ func TestConnect(t *testing.T) {
 }
 
 func TestConnectKeepsWhatTheURLSays(t *testing.T) {
-	pool, err := Connect(t.Context(), with(t, pgtest.URL(t), "pool_max_conns", "7", "application_name", "nightly", "connect_timeout", "3"))
+	pool, err := Connect(t.Context(), with(t, pgtest.URL(t), "pool_max_conns", "7", "application_name", "nightly", "connect_timeout", "3"), MostConnections)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestBadURLIsNotRepeated(t *testing.T) {
 		"host=db password='s3cret",
 		"s3cret",
 	} {
-		pool, err := Connect(t.Context(), address)
+		pool, err := Connect(t.Context(), address, MostConnections)
 		if pool != nil {
 			t.Errorf("%s: connected", address)
 		}
@@ -99,7 +99,7 @@ func TestUnreachable(t *testing.T) {
 		"nobody listens": "postgres://u:s3cret@127.0.0.1:1/db?sslmode=disable",
 		"no socket":      "postgres://u:s3cret@/db?host=" + url.QueryEscape(t.TempDir()),
 	} {
-		pool, err := Connect(t.Context(), address)
+		pool, err := Connect(t.Context(), address, MostConnections)
 		if pool != nil {
 			t.Fatalf("%s: connected", name)
 		}
@@ -115,7 +115,7 @@ func TestUnreachable(t *testing.T) {
 func TestConnectEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Connect(ctx, pgtest.URL(t)); !errors.Is(err, context.Canceled) {
+	if _, err := Connect(ctx, pgtest.URL(t), MostConnections); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context.Canceled", err)
 	}
 }
@@ -123,7 +123,7 @@ func TestConnectEndsWithTheContext(t *testing.T) {
 // askForPasswords makes the cluster ask every role but its superuser for one.
 func askForPasswords(t *testing.T, c *pgcluster.Cluster) {
 	t.Helper()
-	pool, err := Connect(t.Context(), c.URL("postgres"))
+	pool, err := Connect(t.Context(), c.URL("postgres"), MostConnections)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,12 +146,12 @@ func TestWrongPassword(t *testing.T) {
 	}
 	t.Cleanup(cluster.Stop)
 	askForPasswords(t, cluster)
-	pool, err := Connect(t.Context(), with(t, cluster.URL("postgres"), "user", "guest", "password", "right"))
+	pool, err := Connect(t.Context(), with(t, cluster.URL("postgres"), "user", "guest", "password", "right"), MostConnections)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pool.Close()
-	_, err = Connect(t.Context(), with(t, cluster.URL("postgres"), "user", "guest", "password", secret))
+	_, err = Connect(t.Context(), with(t, cluster.URL("postgres"), "user", "guest", "password", secret), MostConnections)
 	if Code(err) != "28P01" || Passes(err) || strings.Contains(err.Error(), secret) {
 		t.Errorf("%v, want 28P01, for good, and no password", err)
 	}

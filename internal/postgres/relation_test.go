@@ -158,7 +158,7 @@ func TestResolveRefuses(t *testing.T) {
 // The URL may ask for a protocol in which the server judges less and two
 // statements are as good as one.
 func TestResolveInTheSimpleProtocol(t *testing.T) {
-	pool, err := Connect(t.Context(), with(t, pgtest.URL(t), "default_query_exec_mode", "simple_protocol"))
+	pool, err := Connect(t.Context(), with(t, pgtest.URL(t), "default_query_exec_mode", "simple_protocol"), MostConnections)
 	if err != nil {
 		t.Fatal(err)
 	}
