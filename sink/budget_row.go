@@ -14,7 +14,7 @@ const leak = `
 		else greatest(0, level - extract(epoch from now - level_at) * outflow) end as content
 	from (
 		select *, least(rate, top) as outflow from (
-			select *, case when $2 >= ceiling or ceiling_at < now - interval '1 min' then $2 else ceiling end as top
+			select *, case when $2 >= ceiling or ceiling_at < now - interval '2 s' then $2 else ceiling end as top
 			from (select *, greatest(clock_timestamp(), level_at) as now from bulksub.budgets where project = $1 for update) as row
 		) as with_top
 	) as with_outflow`

@@ -197,3 +197,17 @@ func TestFrozenProcessHoldsNobodyUp(t *testing.T) {
 		t.Errorf("written %v, rate %v", changed, g.Rate)
 	}
 }
+
+// TestCeilingEndsWithItsProcess: the rate of a process that has gone does not hold for
+// those that come after it.
+func TestCeilingEndsWithItsProcess(t *testing.T) {
+	pool := pgtest.New(t)
+	list := budgets(t, pool, 0, 1000)
+	if g, _, ok := place(t, list[0], 1); !ok || !math.IsInf(g.Rate, 1) {
+		t.Fatalf("rate %v, %v", g.Rate, ok)
+	}
+	mustExec(t, pool, `update bulksub.budgets set ceiling_at = ceiling_at - interval '2 s'`)
+	if g, _, ok := place(t, list[1], 1); !ok || g.Rate != 1000 {
+		t.Errorf("rate %v, %v", g.Rate, ok)
+	}
+}
