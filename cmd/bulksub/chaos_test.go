@@ -130,7 +130,8 @@ func TestProcessesInChaos(t *testing.T) {
 	fillTable(t, pool, rows)
 	p := newProgram(t, scriptFate)
 	c := &chaos{t: t, cluster: cluster, pool: pool, random: rand.New(rand.NewPCG(1, 2)), running: make(map[*os.Process]bool)}
-	p.watch, p.joins, p.leaves = c.harm, c.join, c.leave
+	p.joins, p.leaves = c.join, c.leave
+	p.each(c.harm)
 	var all sync.WaitGroup
 	for range processes {
 		all.Go(func() {

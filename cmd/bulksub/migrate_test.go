@@ -46,9 +46,9 @@ func TestMigrationLeavesNoGap(t *testing.T) {
 			t.Parallel()
 			var watch observer
 			p, db := newProgram(t, scriptFate), pgtest.New(t)
-			p.watch = func() { watch.look(p.service, "old", "new") }
+			p.each(func() { watch.look(p.service, "old", "new") })
 			if flags != nil {
-				p.watch = func() { watch.look(p.service, "new", "old") }
+				p.each(func() { watch.look(p.service, "new", "old") })
 			}
 			fillTable(t, db, 6000)
 			args := []string{"--table", "users", "--rate", "0", "--batch-size", "250", "--database-url", db.Config().ConnString(), "--attempts", "4"}

@@ -29,7 +29,7 @@ type program struct {
 	atCall  atomic.Int64     // the call at which act is due; 0: none
 	act     func(*os.Process)
 	calls   atomic.Int64
-	watch   func() // called at every call, if set
+	watch   atomic.Pointer[func()] // called at every call, if set
 	// joins and leaves, if set, are told of processes.
 	joins, leaves func(*os.Process)
 }
@@ -50,13 +50,16 @@ func newProgram(t *testing.T, fates iidtest.Fates) *program {
 
 // onCall runs when a call has been applied, and before it is answered.
 func (p *program) onCall(c iidtest.Call) {
-	if p.watch != nil {
-		p.watch()
+	if watch := p.watch.Load(); watch != nil {
+		(*watch)()
 	}
 	if c.Endpoint != "token" && p.calls.Add(1) == p.atCall.Load() {
 		p.act(<-p.started)
 	}
 }
+
+// each has something done at every call.
+func (p *program) each(do func()) { p.watch.Store(&do) }
 
 // at has something done to the program at its nth call from now.
 func (p *program) at(n int64, act func(*os.Process)) {
