@@ -218,16 +218,9 @@ func (r *run) settle(a ack) {
 		r.finishSegment(it.claim)
 	}
 	if a.record.count {
-		r.brake.counted(a.counts)
-		r.brakeIf()
-	}
-}
-
-// brakeIf ends the run when the error brake trips and all that is recorded has
-// been counted.
-func (r *run) brakeIf() {
-	if r.brake.trips() {
-		r.end(r.brake.error())
+		if r.brake.counted(a.counts); r.brake.trips() {
+			r.end(r.brake.error())
+		}
 	}
 }
 

@@ -17,17 +17,7 @@ func TestKilledRunsGoOn(t *testing.T) {
 			p := newProgram(t, scriptFate)
 			draw := rand.New(rand.NewPCG(1, uint64(len(name))))
 			args := append([]string{"subscribe", "--topic", "news", "--rate", "0", "--concurrency", "4", "--attempts", "2"}, to.args...)
-			killed := 0
-			for range kills {
-				p.at(1+draw.Int64N(10), func(it *os.Process) { it.Kill() })
-				if code, _ := p.run(args...); code == -1 {
-					killed++
-				}
-			}
-			if killed < kills/2 {
-				t.Fatalf("only %d of %d runs were killed: this proves nothing", killed, kills)
-			}
-			p.at(0, nil)
+			killed := p.killed(kills, func() int64 { return 1 + draw.Int64N(10) }, args...)
 			if code, s := p.run(args...); code != exitFailedRows || s.Rows != rows {
 				t.Fatalf("the last run ended with %d: %+v", code, s)
 			}

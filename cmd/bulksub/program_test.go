@@ -68,6 +68,23 @@ func (p *program) at(n int64, act func(*os.Process)) {
 	p.atCall.Store(n)
 }
 
+// killed runs the program over and over and kills it, each time at a call that at
+// draws, if it gets so far. It returns how many runs were killed, at least half of them.
+func (p *program) killed(runs int, at func() int64, args ...string) (killed int) {
+	p.t.Helper()
+	for range runs {
+		p.at(at(), func(it *os.Process) { it.Kill() })
+		if code, _ := p.run(args...); code == -1 {
+			killed++
+		}
+	}
+	if killed < runs/2 {
+		p.t.Fatalf("only %d of %d runs were killed: this proves nothing", killed, runs)
+	}
+	p.at(0, nil)
+	return killed
+}
+
 // run runs the program and returns its exit code (-1: killed) and its summary.
 func (p *program) run(args ...string) (int, summary) {
 	p.t.Helper()
