@@ -45,6 +45,12 @@ func (c *chaos) join(it *os.Process) {
 	c.running[it] = true
 }
 
+// restarted waits until the database is there again.
+func (c *chaos) restarted() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+}
+
 func (c *chaos) leave(it *os.Process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -135,12 +141,21 @@ func TestProcessesInChaos(t *testing.T) {
 	var all sync.WaitGroup
 	for range processes {
 		all.Go(func() {
-			for code := -1; code == -1; {
+			away := 0
+			for code := -1; code == -1 || code == exitUnavailable && away == 1; {
 				code, _ = p.run("subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", fmt.Sprint(rate), "--attempts", "2",
 					"--concurrency", "4", "--database-url", cluster.URL("postgres"))
-				if code != -1 && code != exitFailedRows {
+				switch code {
+				case -1, exitFailedRows:
+				case exitUnavailable: // it had come while the database was away
+					c.restarted()
+					away++
+				default:
 					t.Errorf("a process ended with %d", code)
 				}
+			}
+			if away > 1 {
+				t.Error("a process found no database, and there was one")
 			}
 		})
 	}
