@@ -76,7 +76,7 @@ create table bulksub.budgets (
 	paced      float8      not null default 0, -- operations since
 	paced_at   timestamptz not null default to_timestamp(0),
 	rate       float8      not null default 'infinity', -- what the service has brought it down to
-	step       float8      not null default 0,
+	rate_before float8     not null default 0,
 	changed_at timestamptz not null default to_timestamp(0),
 	cut_at     timestamptz not null default to_timestamp(0),
 	hold_until timestamptz not null default to_timestamp(0),

@@ -159,7 +159,7 @@ func TestCalmRaisesStepByStep(t *testing.T) {
 		if got := l.Rate(); got != low {
 			t.Errorf("a call from before the cut raised the rate to %v", got)
 		}
-		for i := range 40 {
+		for i := range 75 {
 			time.Sleep(time.Second)
 			calm(l, time.Now())
 			calm(l, time.Now())

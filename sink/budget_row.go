@@ -77,11 +77,11 @@ func (b *Budget) change(ctx context.Context, change func(t *pipeline.Throttle, n
 		var version int64
 		var ceiling, shared float64
 		err := b.pool.QueryRow(ctx, `
-			select rate, step, changed_at, cut_at, hold_until, version, ceiling, clock_timestamp(),
+			select rate, rate_before, changed_at, cut_at, hold_until, version, ceiling, clock_timestamp(),
 				case when clock_timestamp() > paced_at + interval '2 s' then 0
 				else greatest(pace, paced / greatest(extract(epoch from clock_timestamp() - paced_at), 0.5)) end
 			from bulksub.budgets where project = $1`, b.project).
-			Scan(&t.Rate, &t.Step, &t.Changed, &t.Cut, &t.Hold, &version, &ceiling, &now, &shared)
+			Scan(&t.Rate, &t.Before, &t.Changed, &t.Cut, &t.Hold, &version, &ceiling, &now, &shared)
 		if err != nil {
 			return err
 		}
@@ -89,8 +89,8 @@ func (b *Budget) change(ctx context.Context, change func(t *pipeline.Throttle, n
 			return nil // nothing is to be changed
 		}
 		tag, err := b.pool.Exec(ctx, `
-			update bulksub.budgets set rate = $3, step = $4, changed_at = $5, cut_at = $6, hold_until = $7, version = version + 1
-			where project = $1 and version = $2`, b.project, version, t.Rate, t.Step, t.Changed, t.Cut, t.Hold)
+			update bulksub.budgets set rate = $3, rate_before = $4, changed_at = $5, cut_at = $6, hold_until = $7, version = version + 1
+			where project = $1 and version = $2`, b.project, version, t.Rate, t.Before, t.Changed, t.Cut, t.Hold)
 		changed = tag.RowsAffected() > 0
 		return err
 	})
