@@ -27,6 +27,9 @@ func KeepTokens(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error
 		apps = append(apps, storable(r.Done[0].Application))
 		sandboxes = append(sandboxes, r.Done[0].Sandbox)
 	}
+	if len(tokens) == 0 {
+		return nil
+	}
 	_, err := tx.Exec(ctx, `
 		insert into bulksub.tokens as t (token, apns_token, bundle_id, sandbox)
 		select distinct on (token) token, lower(apns_token), bundle_id, sandbox
@@ -95,6 +98,9 @@ func (w *WriteBack) Write(ctx context.Context, tx pgx.Tx, results []pipeline.Res
 			tokens = append(tokens, storable(r.Token))
 			given = append(given, storable(r.RegistrationToken))
 		}
+	}
+	if len(keys) == 0 {
+		return nil
 	}
 	r, column := w.Relation, postgres.Quote(w.Column)
 	_, err := tx.Exec(ctx, fmt.Sprintf(`
