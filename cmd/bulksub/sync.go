@@ -54,6 +54,9 @@ are not at work at the same time: the second ends with 75.`,
   bulksub sync --topic news --table users --older-than 30d`,
 		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("older-than") && f.olderThan == 0 {
+				return usagef("--older-than 0 would be everything; say so with --assert-all, or give an age such as 30d")
+			}
 			asked, err := f.ask(&options)
 			if err != nil {
 				return err
