@@ -22,8 +22,8 @@ func resumeCommand() *cobra.Command {
 finished one the failed rows are tried again, and one that finished clean prints its summary.
 
 How it runs is not kept with the job: the credential, the service's address, the rate and the like
-come from this command's flags and environment. A CSV is read from where it was, or from --csv, and
-must be the same file.`,
+come from this command's flags and environment. A file is read from where it was, or from --csv or
+--jsonl, and must be the same file.`,
 		Example: `  bulksub resume spring-news
   bulksub resume spring-news --csv /mnt/copy-of/tokens.csv --rate 500`,
 		Args: oneJob,
@@ -42,7 +42,10 @@ must be the same file.`,
 	o.ledger.addDatabase(cmd.Flags())
 	o.addRun(cmd.Flags())
 	cmd.Flags().StringVar(&o.input.csv, "csv", "", "the job's CSV `FILE`, if it is not where it was")
-	cmd.Flags().SetAnnotation("csv", commandLineOnly, nil)
+	cmd.Flags().StringVar(&o.input.jsonl, "jsonl", "", "the job's `FILE` of JSON lines, if it is not where it was")
+	for _, name := range []string{"csv", "jsonl"} {
+		cmd.Flags().SetAnnotation(name, commandLineOnly, nil)
+	}
 	return cmd
 }
 
@@ -92,8 +95,10 @@ func (l line) run(by *cobra.Command, job string) error {
 	if err != nil {
 		return &configError{fmt.Errorf("job %s cannot be run by this bulksub, take the one that made it: %w", job, err)}
 	}
-	if csv := l.Flags["csv"]; len(csv) == 1 && csv[0] == "-" && !by.Flags().Changed("csv") {
-		return usagef("job %s read standard input: give the same again, with --csv FILE or --csv -", job)
+	for _, name := range []string{"csv", "jsonl"} {
+		if file := l.Flags[name]; len(file) == 1 && file[0] == "-" && !by.Flags().Changed(name) {
+			return usagef("job %s read standard input: give the same again, with --%s FILE or --%[2]s -", job, name)
+		}
 	}
 	cmd.SetContext(by.Context())
 	return cmd.RunE(cmd, l.Tokens)
