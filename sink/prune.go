@@ -35,7 +35,8 @@ type Pruner struct {
 	Relation *postgres.Relation
 	Mode     string  // PruneDelete or PruneMark
 	Column   string  // that is marked
-	Max      float64 // the share of the job's rows that may go; 1: no limit at all
+	Max      float64 // the share of the job's rows that may go
+	NoneOK   bool    // they may go though no row of the job was ok: somebody has looked
 	Retry    postgres.Retrier
 }
 
@@ -48,12 +49,12 @@ type PruneBrakeError struct {
 }
 
 func (e *PruneBrakeError) Error() string {
-	why := fmt.Sprintf("%d of %d rows were not found, more than %.0f %%", e.NotFound, e.Rows, 100*e.Max)
+	why, all := fmt.Sprintf("%d of %d rows were not found, more than %.0f %%", e.NotFound, e.Rows, 100*e.Max), ""
 	if e.OK == 0 {
-		why = fmt.Sprintf("%d rows were not found and not one was ok", e.NotFound)
+		why, all = fmt.Sprintf("%d rows were not found and not one was ok", e.NotFound), " --none-ok"
 	}
 	return fmt.Sprintf("nothing was pruned: %s. Look at them (select * from bulksub.results where job = '%s' and status = 'not_found'), "+
-		"and if they are to go: bulksub prune %s%s --prune-max %.0f%%", why, e.Job, e.Job, e.way(), 100*e.needed())
+		"and if they are to go: bulksub prune %s%s --prune-max %.0f%%%s", why, e.Job, e.Job, e.way(), 100*e.needed(), all)
 }
 
 // way is how the rows were to be pruned, unless as prune does by itself.
@@ -65,12 +66,7 @@ func (e *PruneBrakeError) way() string {
 }
 
 // needed is the limit at which the brake would let go.
-func (e *PruneBrakeError) needed() float64 {
-	if e.OK == 0 {
-		return 1
-	}
-	return float64(percentAbove(e.NotFound, e.Rows)) / 100
-}
+func (e *PruneBrakeError) needed() float64 { return float64(percentAbove(e.NotFound, e.Rows)) / 100 }
 
 // exceeds reports whether n of all are more than the share, which 100 % never is. A share
 // such as 0.29 is a little less than it says.
@@ -145,7 +141,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 	if gone == 0 {
 		return nil
 	}
-	if p.Max < 1 && (ok == 0 || exceeds(gone, rows, p.Max)) {
+	if ok == 0 && !p.NoneOK || exceeds(gone, rows, p.Max) {
 		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column}
 	}
 	segments, err := p.segments(ctx)

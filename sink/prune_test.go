@@ -402,7 +402,8 @@ func TestPruneBrake(t *testing.T) {
 		"above":            {map[pipeline.Status]int{pipeline.NotFound: 3, pipeline.OK: 7}, 0.2, "3 of 10 rows were not found, more than 20 %"},
 		"exactly at":       {map[pipeline.Status]int{pipeline.NotFound: 29, pipeline.OK: 1, pipeline.Invalid: 70}, 0.29, ""},
 		"none ok":          {map[pipeline.Status]int{pipeline.NotFound: 1, pipeline.Failed: 99}, 0.2, "not one was ok"},
-		"all, max 1":       {map[pipeline.Status]int{pipeline.NotFound: 10}, 1, ""},
+		"none ok, max 1":   {map[pipeline.Status]int{pipeline.NotFound: 10}, 1, "10 rows were not found and not one was ok"},
+		"one ok, max 1":    {map[pipeline.Status]int{pipeline.NotFound: 10, pipeline.OK: 1}, 1, ""},
 		"nothing to prune": {map[pipeline.Status]int{pipeline.Failed: 10}, 0.2, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -421,6 +422,9 @@ func TestPruneBrake(t *testing.T) {
 				t.Errorf("pruned: %v", err)
 			} else if ok {
 				wantText(t, held.Error(), "nothing was pruned", test.held, "bulksub prune job --prune-max")
+				if p.NoneOK = strings.HasSuffix(held.Error(), " --none-ok"); p.NoneOK != (held.OK == 0) {
+					t.Errorf("advised is %q", held)
+				}
 				if p.Max = held.needed(); p.Prune(t.Context()) != nil {
 					t.Errorf("held back at the limit of %v that it advised", p.Max)
 				}

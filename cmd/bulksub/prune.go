@@ -18,6 +18,7 @@ import (
 
 func pruneCommand() *cobra.Command {
 	var l ledgerFlags
+	var noneOK bool
 	f := pruneFlags{mode: sink.PruneDelete}
 	cmd := &cobra.Command{
 		Use:   "prune JOB",
@@ -25,21 +26,27 @@ func pruneCommand() *cobra.Command {
 		Long: `Take the rows that the job found not_found out of its table, or mark them there.
 
 Only rows that still hold the token that was judged go. Each whole row is archived in
-bulksub.pruned first, and comes back with bulksub unprune JOB.`,
+bulksub.pruned first, and comes back with bulksub unprune JOB. Nothing goes when more than --prune-max
+of the job's rows would, or when not one of its rows was ok: then the tokens may be alive, and asked
+about in a wrong way. With --none-ok they go all the same.`,
 		Args: oneJob,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.mode != sink.PruneDelete && f.mode != sink.PruneMark {
 				return usagef("--prune is %q; it can be mark or delete", f.mode)
 			}
 			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *sink.Pruner) error {
+				p.NoneOK = noneOK
 				return prune(ctx, cmd.OutOrStdout(), p)
 			})
 		},
 	}
 	l.addDatabase(cmd.Flags())
 	cmd.Flags().StringVar(&f.mode, "prune", sink.PruneDelete, "`mark|delete`")
-	cmd.Flags().SetAnnotation("prune", commandLineOnly, nil)
 	f.addLimits(cmd.Flags())
+	cmd.Flags().BoolVar(&noneOK, "none-ok", false, "prune though not one row of the job was ok")
+	for _, name := range []string{"prune", "none-ok"} {
+		cmd.Flags().SetAnnotation(name, commandLineOnly, nil)
+	}
 	return cmd
 }
 
