@@ -101,14 +101,14 @@ func TestPauseContinueCancel(t *testing.T) {
 	p.wantResults("news", place{results: func() ([]string, error) { return sqlLines(db, "it") }}, rows)
 }
 
-// A job at a rate that would take hours is done at once at another one.
+// A job whose rate would take hours, longer than any test may, ends at another one.
 func TestSetRateWhileItRuns(t *testing.T) {
 	t.Parallel()
 	p, db := newProgram(t, scriptFate), pgtest.New(t)
 	fillTable(t, db, 10_000)
 	p.at(1, func(*os.Process) { jobs(t, db, "set", "it", "--rate", "100000") })
 	code, s := p.run("subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "1", "--attempts", "1", "--database-url", db.Config().ConnString())
-	if code != exitFailedRows || s.Rows != 10_000 || s.Seconds > 1000 {
+	if code != exitFailedRows || s.Rows != 10_000 {
 		t.Errorf("ended with %d: %+v", code, s)
 	}
 }
