@@ -8,7 +8,7 @@ create table bulksub.jobs (
 	line        jsonb,      -- the command line that made it, without what belongs to a process
 	expected    bigint,     -- rows, as far as it was known then
 	planned     boolean     not null default false, -- every segment has been cut
-	state       text        not null default 'open' check (state in ('open', 'done', 'cancelled', 'purging')),
+	state       text        not null default 'open' check (state in ('open', 'done', 'cancelled', 'overtaken', 'purging')),
 	paused      boolean     not null default false,
 	rate        float8      check (rate >= 0), -- set for all its processes, 0: no ceiling; null: as each was started
 	created_at  timestamptz not null default clock_timestamp(),
@@ -104,10 +104,11 @@ create table bulksub.synced (
 
 -- What the service is believed to hold for them.
 create table bulksub.subscriptions (
-	topic  text        collate "C" not null,
-	token  text        collate "C" not null,
-	since  timestamptz not null default clock_timestamp(), -- when the service last said so
-	job_id bigint      not null
+	topic   text        collate "C" not null,
+	token   text        collate "C" not null,
+	since   timestamptz not null default clock_timestamp(), -- when the service last said so; -infinity: never
+	doubted boolean     not null default false, -- a call that changes it was begun, and its end is not known
+	job_id  bigint      not null -- that was the last to say something of it
 );
 -- A token can be longer than an index takes, and 128 bits tell tokens apart.
 create unique index subscriptions_token on bulksub.subscriptions (hashtextextended(token, 0), hashtextextended(token, 1), topic);
@@ -117,7 +118,8 @@ create index subscriptions_topic on bulksub.subscriptions (topic);
 create table bulksub.plans (
 	job_id     bigint      primary key references bulksub.jobs on delete cascade,
 	difference jsonb       not null, -- its figures
-	opened_at  timestamptz not null default clock_timestamp() -- when a process last began to work on it
+	opened_at  timestamptz not null default clock_timestamp(), -- when a process last began to work on it
+	process    text        -- where that runs
 );
 create table bulksub.planned (
 	job_id bigint not null,

@@ -10,8 +10,8 @@ import (
 // handle sees to what a worker brought back.
 func (r *run) handle(rep reply) {
 	r.setAside(rep.unsent)
-	if rep.budget != nil {
-		r.end(rep.budget)
+	if rep.stop != nil {
+		r.end(rep.stop)
 	}
 	switch {
 	case rep.batch == nil:

@@ -38,6 +38,14 @@ type Sink interface {
 	Counts(ctx context.Context) (Counts, error)
 }
 
+// Herald is a [Sink] that wants to hear of a call before it is made: what it has
+// not heard the end of by a result may have been carried out. Announce is called by
+// many goroutines at once, and again for each repetition; when it returns nil, what it was told
+// lasts. An error is final, as that of Record.
+type Herald interface {
+	Announce(ctx context.Context, a Action, tokens []string) error
+}
+
 // Claim is a segment in this process's hands.
 type Claim struct {
 	Segment Segment

@@ -14,7 +14,7 @@ type reply struct {
 	outcomes []Outcome
 	err      error         // of the call
 	waited   time.Duration // for the budget
-	budget   error         // of the budget: no more can be sent
+	stop     error         // of the budget or the sink: no more can be sent
 }
 
 // work makes the calls. The replies channel has room for one reply of each
@@ -27,8 +27,12 @@ func (r *run) work(ctx, begin context.Context) error {
 }
 
 // call sends one batch when the budget allows it, unless begin ends first, but
-// for the rows whose lease has run out meanwhile.
+// for the rows whose lease has run out meanwhile. The sink hears of it before the
+// budget does, so that a slow one makes no burst.
 func (r *run) call(ctx, begin context.Context, b *batch) reply {
+	if err := r.announce(begin, b); err != nil && begin.Err() == nil {
+		return reply{stop: err}
+	}
 	meter, waiting := r.opts.Meter, time.Now()
 	grant, err := r.job.Budget.Wait(begin, len(b.tokens))
 	waited := time.Since(waiting)
@@ -37,7 +41,7 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 	case begin.Err() != nil:
 		return reply{}
 	case err != nil:
-		return reply{budget: err}
+		return reply{stop: err}
 	}
 	meter.granted(grant)
 	b, unsent := b.split()
@@ -53,9 +57,17 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 	meter.answered(b.action.Op, len(b.tokens), time.Since(sent), err)
 	rep := reply{batch: b, unsent: unsent, outcomes: outcomes, err: err, waited: waited}
 	if quota, says := quotaOf(outcomes, err, r.opts.Patience); says {
-		rep.budget = r.job.Budget.Answered(ctx, grant, quota)
+		rep.stop = r.job.Budget.Answered(ctx, grant, quota)
 	}
 	return rep
+}
+
+func (r *run) announce(ctx context.Context, b *batch) error {
+	herald, ok := r.job.Sink.(Herald)
+	if !ok {
+		return nil
+	}
+	return herald.Announce(ctx, b.action, b.tokens)
 }
 
 // kindOf is the kind of a failed call. An error that is no CallError is fatal:

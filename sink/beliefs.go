@@ -3,6 +3,7 @@ package sink
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -28,10 +29,45 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	ask.Queue(`select pg_advisory_xact_lock_shared($1)`, membership)
 	ask.Queue(`select exists (select from bulksub.synced), array(select distinct topic from bulksub.synced where topic = any($1))`, topics).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&some, &synced) })
-	if err := tx.SendBatch(ctx, &ask).Close(); err != nil || len(synced) == 0 && !(some && gone) {
+	err := tx.SendBatch(ctx, &ask).Close()
+	p.caring.Store(some)
+	if err != nil || len(synced) == 0 && !(some && gone) {
 		return err
 	}
 	return newBeliefs(results, synced).write(ctx, tx, p.job.ID)
+}
+
+var _ pipeline.Herald = (*Postgres)(nil)
+
+// Announce puts in doubt what a call is about to change of a topic under sync, until
+// its results are recorded: a sync that comes after a kill sends just that again.
+// While no topic is under sync it asks the database nothing.
+func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []string) error {
+	if !onTopic(a) || !p.caring.Load() {
+		return nil
+	}
+	stored := make([]string, len(tokens))
+	for i, token := range tokens {
+		stored[i] = storable(token)
+	}
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		_, err := p.pool.Exec(ctx, announce, a.Topic, stored, p.job.ID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note %d tokens that are to be sent: %w", len(tokens), err)
+	}
+	return nil
+}
+
+// care finds out whether any topic is under sync.
+func (p *Postgres) care(ctx context.Context) error {
+	var some bool
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		return p.pool.QueryRow(ctx, `select exists (select from bulksub.synced)`).Scan(&some)
+	})
+	p.caring.Store(some)
+	return err
 }
 
 // touched lists the topics of what was done or tried, and says whether a token was
@@ -72,8 +108,11 @@ const (
 	held
 	// doubted is a belief of which nobody knows whether the service holds it: a call
 	// failed, and may have been carried out. A sync sends it again if it is wanted, and
-	// takes it back if not. It stands in the table as infinitely old.
+	// takes it back if not.
 	doubted
+	// unmoved is a belief that a removal was refused for: the service holds what it held,
+	// if it ever did.
+	unmoved
 )
 
 // beliefs is what results say of topics under sync.
@@ -106,6 +145,8 @@ func newBeliefs(results []pipeline.Result, synced []string) beliefs {
 			say(tried, doubted)
 		case r.Status != pipeline.OK && r.Op == pipeline.Subscribe:
 			say(tried, absent)
+		case r.Status != pipeline.OK:
+			say(tried, unmoved)
 		}
 		for _, a := range slices.Backward(r.Done) {
 			if a.Op == pipeline.Subscribe {
@@ -125,7 +166,7 @@ func (b beliefs) write(ctx context.Context, tx pgx.Tx, job int64) error {
 	for token := range b.gone {
 		gone = append(gone, token)
 	}
-	var topics, tokens [doubted + 1][]string
+	var topics, tokens [unmoved + 1][]string
 	for about, w := range b.words {
 		topics[w], tokens[w] = append(topics[w], about.topic), append(tokens[w], about.token)
 	}
@@ -133,8 +174,10 @@ func (b beliefs) write(ctx context.Context, tx pgx.Tx, job int64) error {
 	if len(gone) > 0 {
 		changes.Queue(forgetTokens, gone)
 	}
-	if len(topics[absent]) > 0 {
-		changes.Queue(forget, topics[absent], tokens[absent])
+	for _, w := range []word{absent, unmoved} {
+		if len(topics[w]) > 0 {
+			changes.Queue(forget, topics[w], tokens[w], w == unmoved)
+		}
 	}
 	for _, w := range []word{held, doubted} {
 		if len(topics[w]) > 0 {
@@ -153,24 +196,22 @@ const (
 
 	forget = `
 		delete from bulksub.subscriptions s using unnest($1::text[], $2::text[]) as was (topic, token)
-		where s.topic = was.topic and` + sameToken
+		where s.topic = was.topic and (not $3 or s.since = '-infinity') and` + sameToken
 
 	// Two transactions that say the same insert it in the same order.
 	remember = `
-		insert into bulksub.subscriptions (topic, token, job_id, since)
-		select topic, token, $3, case when $4 then '-infinity' else clock_timestamp() end from unnest($1::text[], $2::text[]) as now (topic, token)
+		insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted)
+		select topic, token, $3, case when $4 then '-infinity' else clock_timestamp() end, $4
+		from unnest($1::text[], $2::text[]) as now (topic, token)
 		order by hashtextextended(token, 0), topic
 		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
-		do update set since = excluded.since, job_id = excluded.job_id`
+		do update set since = greatest(s.since, excluded.since), doubted = excluded.doubted, job_id = excluded.job_id`
 
-	// What other syncs have planned and not heard the end of, as after a kill, is in
-	// doubt too.
-	doubtPlans = `
-		insert into bulksub.subscriptions (topic, token, job_id, since)
-		select distinct on (hashtextextended(token, 0), hashtextextended(token, 1), topic) topic, token, job_id, '-infinity'::timestamptz
-		from bulksub.planned p
-		where p.job_id <> $1 and p.topic in (select topic from bulksub.synced) and p.token <> '' and p.topic ~ $2
-			and not exists (select from bulksub.rows r where r.job_id = p.job_id and r.row_key = p.n::text and r.status <> 'failed')
-		order by hashtextextended(token, 0), hashtextextended(token, 1), topic
-		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic) do update set since = excluded.since`
+	announce = `
+		insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted)
+		select $1, token, $3, '-infinity', true from unnest($2::text[]) as now (token)
+		where exists (select from bulksub.synced where topic = $1)
+		order by hashtextextended(token, 0)
+		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
+		do update set doubted = true, job_id = excluded.job_id where not s.doubted or s.job_id <> excluded.job_id`
 )

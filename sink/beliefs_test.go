@@ -3,6 +3,7 @@ package sink
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -23,7 +24,7 @@ func drop(topic string) pipeline.Action {
 // what is in doubt.
 func wantBeliefs(t *testing.T, db *pgxpool.Pool, want ...string) {
 	t.Helper()
-	got := ask[[]string](t, db, `select coalesce(array_agg(topic || ' ' || token || case when since = '-infinity' then '?' else '' end order by topic, token), '{}') from bulksub.subscriptions`)
+	got := ask[[]string](t, db, `select coalesce(array_agg(topic || ' ' || token || case when doubted then '?' else '' end order by topic, token), '{}') from bulksub.subscriptions`)
 	if !slices.Equal(got, want) {
 		t.Errorf("believed is %q, want %q", got, want)
 	}
@@ -83,6 +84,66 @@ func TestBeliefs(t *testing.T) {
 			wantBeliefs(t, db, test.want...)
 		})
 	}
+}
+
+// TestAnnounced: what a call is about to change is in doubt until its result is recorded,
+// and what a result does not tell of stays so.
+func TestAnnounced(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x7", 2048)
+	for name, test := range map[string]struct {
+		action  pipeline.Action
+		results []pipeline.Result
+		want    []string
+	}{
+		"no end":            {add("a"), nil, []string{"a new?", "a old?", "b old"}},
+		"another topic":     {add("c"), nil, []string{"a old", "b old"}},
+		"no topic":          {pipeline.Action{Op: pipeline.Import, Topic: "a"}, nil, []string{"a old", "b old"}},
+		"one of two":        {add("a"), []pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}, []string{"a new", "a old?", "b old"}},
+		"removed":           {drop("a"), []pipeline.Result{{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{drop("a")}}}, []string{"a new?", "b old"}},
+		"gone":              {drop("a"), []pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.NotFound}}, []string{"a new?"}},
+		"failed":            {drop("a"), []pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed}}, []string{"a new?", "a old?", "b old"}},
+		"an add refused":    {add("a"), []pipeline.Result{{Token: "new", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old?", "b old"}},
+		"a removal refused": {drop("a"), []pipeline.Result{{Token: "new", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}, {Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old?", "b old"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('a', 'k'), ('b', 'k')`)
+			mustExec(t, db, `insert into bulksub.subscriptions (topic, token, job_id) values ('a', 'old', 0), ('b', 'old', 0)`)
+			p := newPostgres(t, db, "job")
+			for range 2 {
+				must(t, p.Announce(t.Context(), test.action, []string{"new", "old"}))
+			}
+			c := claim(t, p, 1)
+			for i := range test.results {
+				test.results[i].Claim, test.results[i].Key = c, keysOf(c.Segment)[i]
+			}
+			must(t, p.Record(t.Context(), test.results))
+			wantBeliefs(t, db, test.want...)
+			must(t, p.Announce(t.Context(), add("b"), []string{long}))
+			if n := ask[int](t, db, `select count(*) from bulksub.subscriptions where since = '-infinity' and doubted and length(token) = 4096`); n != 1 {
+				t.Error("a long token is not in doubt")
+			}
+		})
+	}
+}
+
+// TestNobodyCares: without any sync nothing is asked, and a commit learns of the first one.
+func TestNobodyCares(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	p := newPostgres(t, db, "job")
+	p.pool, p.caring = nil, atomic.Bool{}
+	must(t, p.Announce(t.Context(), add("a"), []string{"new"}))
+	p.pool = db
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('a', 'k')`)
+	c := claim(t, p, 1)
+	r := result(c, "11", pipeline.OK)
+	r.Done = []pipeline.Action{add("else")}
+	must(t, p.Record(t.Context(), []pipeline.Result{r}))
+	must(t, p.Announce(t.Context(), add("a"), []string{"new"}))
+	wantBeliefs(t, db, "a new?")
 }
 
 func TestAnAcknowledgementMakesABeliefYoung(t *testing.T) {

@@ -12,6 +12,7 @@ const (
 	StateOpen      = "open"
 	StateDone      = "done"      // every row has a result
 	StateCancelled = "cancelled" // somebody has ended it
+	StateOvertaken = "overtaken" // a sync that was cut short, after which another was planned
 	StatePurging   = "purging"   // it is being deleted
 )
 
@@ -20,14 +21,18 @@ const (
 type ClosedError struct{ Job, State string }
 
 func (e *ClosedError) Error() string {
-	if e.State == StatePurging {
+	switch e.State {
+	case StateOvertaken:
+		return fmt.Sprintf("job %s was cut short, and a newer sync has computed a difference since; run the sync again, and not this job of it", e.Job)
+	case StatePurging:
 		return fmt.Sprintf("job %s is being purged; choose another name, or wait until bulksub jobs purge has ended", e.Job)
 	}
 	return fmt.Sprintf("job %s was cancelled; what is recorded stays. To go on: bulksub jobs continue %s, and run it again", e.Job, e.Job)
 }
 
 func closed(job, state string) error {
-	if state == StateCancelled || state == StatePurging {
+	switch state {
+	case StateCancelled, StateOvertaken, StatePurging:
 		return &ClosedError{Job: job, State: state}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +32,8 @@ type Postgres struct {
 	effects []Effect
 
 	metrics ledgerMetrics
-	idle    bool // others held all that was left when we last asked for a segment
+	idle    bool        // others held all that was left when we last asked for a segment
+	caring  atomic.Bool // some topic was under sync when we last looked
 
 	mu   sync.Mutex
 	held map[int]*pipeline.Claim
@@ -77,6 +79,9 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 	if err := p.open(ctx, name, asked); err != nil {
 		return nil, err
 	}
+	if err := p.care(ctx); err != nil {
+		return nil, err
+	}
 	p.startRenewing(ctx)
 	return p, nil
 }
@@ -85,15 +90,7 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 func (p *Postgres) Job() Job { return p.job }
 
 func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
-	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) (err error) {
-		if name == "" {
-			p.job, err = openSeries(ctx, p.pool, asked.series(), asked)
-		} else {
-			p.job, err = openNamed(ctx, p.pool, name, asked)
-		}
-		return err
-	})
-	if err != nil {
+	if err := p.find(ctx, name, asked); err != nil {
 		return err
 	}
 	if found := p.job.Asked.differences(asked); len(found) > 0 {
@@ -108,8 +105,28 @@ func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
 		return err
 	case held && name == "":
 		return &HeldError{Job: "job " + p.job.Name}
+	case name == "":
+		overtaken, err := p.overtake(ctx)
+		if err != nil {
+			return err
+		}
+		if overtaken {
+			return p.find(ctx, name, asked)
+		}
 	}
 	return p.reopen(ctx)
+}
+
+// find finds the job, or makes it.
+func (p *Postgres) find(ctx context.Context, name string, asked Asked) error {
+	return p.retry.Do(ctx, func(ctx context.Context, _ bool) (err error) {
+		if name == "" {
+			p.job, err = openSeries(ctx, p.pool, asked.series(), asked)
+		} else {
+			p.job, err = openNamed(ctx, p.pool, name, asked)
+		}
+		return err
+	})
 }
 
 const selectJob = `select id, name, asked, state from bulksub.jobs `

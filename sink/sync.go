@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/bulksub/bulksub/internal/liveness"
 	"github.com/bulksub/bulksub/internal/postgres"
 )
 
@@ -28,6 +30,8 @@ type Sync struct {
 
 	AllowEmpty bool    // nothing at all may be wanted
 	MaxRemove  float64 // the share of what is believed that may be removed; 1: all of it
+
+	busy []int64 // jobs at work, which will themselves say what became of what they send
 }
 
 // Difference counts what a sync is to send.
@@ -86,6 +90,9 @@ func Compare(ctx context.Context, pool *pgxpool.Pool, asked Asked, s Sync) (d Di
 		if _, err := tx.Exec(ctx, planSettings); err != nil {
 			return err
 		}
+		if s.busy, err = busyJobs(ctx, tx); err != nil {
+			return err
+		}
 		d, err = s.compare(ctx, tx, s.difference(asked.kind()))
 		return err
 	})
@@ -117,6 +124,7 @@ func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) 
 	if err != nil {
 		return d, fmt.Errorf("plan job %s: %w", p.job.Name, err)
 	}
+	p.caring.Store(true)
 	return d, refused
 }
 
@@ -150,11 +158,12 @@ const planSettings = `set local statement_timeout = 0; set local work_mem = '64M
 
 // plan finds the job's plan, or makes it.
 func (p *Postgres) plan(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, err error) {
-	err = tx.QueryRow(ctx, `update bulksub.plans set opened_at = clock_timestamp() where job_id = $1 returning difference`, p.job.ID).Scan(&d)
+	err = tx.QueryRow(ctx, `update bulksub.plans set opened_at = clock_timestamp(), process = $2 where job_id = $1 returning difference`,
+		p.job.ID, p.process).Scan(&d)
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return d, err
 	}
-	if _, err = tx.Exec(ctx, doubtPlans, p.job.ID, usableTopic); err != nil {
+	if s.busy, err = busyJobs(ctx, tx); err != nil {
 		return d, err
 	}
 	if d, err = s.compare(ctx, tx, s.staging(p.job.Asked.kind(), p.job.ID)); err != nil {
@@ -163,30 +172,77 @@ func (p *Postgres) plan(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, e
 	if err := s.brake(d); err != nil {
 		return d, err
 	}
-	_, err = tx.Exec(ctx, `insert into bulksub.plans (job_id, difference) values ($1, $2)`, p.job.ID, d)
+	_, err = tx.Exec(ctx, `insert into bulksub.plans (job_id, difference, process) values ($1, $2, $3)`, p.job.ID, d, p.process)
 	return d, err
+}
+
+// busyJobs lists the jobs that a process is at work on.
+func busyJobs(ctx context.Context, tx pgx.Tx) ([]int64, error) {
+	rows, _ := tx.Query(ctx, `
+		select distinct job_id, coalesce(process, '') from bulksub.segments
+		where not done and owner is not null and lease_end > clock_timestamp()`)
+	var busy []int64
+	var job int64
+	var process string
+	_, err := pgx.ForEachRow(rows, []any{&job, &process}, func() error {
+		if !liveness.Dead(process) {
+			busy = append(busy, job)
+		}
+		return nil
+	})
+	return busy, err
+}
+
+// overtake ends an open sync whose plan nobody is at work on, so that the next one
+// plans by what is wanted now. What its calls may have changed is in doubt by itself. A plan that
+// is so young that its process may not have begun is left alone.
+func (p *Postgres) overtake(ctx context.Context) (overtaken bool, err error) {
+	retry := postgres.Retrier{Patience: p.retry.Patience, Timeout: planTimeout}
+	err = retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		tag, err := p.pool.Exec(ctx, `
+			with ended as (
+				update bulksub.jobs j set finished_at = clock_timestamp(), state = case
+					when j.planned and not exists (select from bulksub.segments where job_id = j.id and not done) then 'done' else 'overtaken' end
+				from bulksub.plans plan
+				where j.id = $1 and j.state = 'open' and plan.job_id = j.id and (plan.opened_at < clock_timestamp() - $2::interval
+					or exists (select from bulksub.segments where job_id = j.id))
+				returning j.id, j.state
+			), dropped as (
+				delete from bulksub.planned using ended where job_id = ended.id and ended.state = 'overtaken'
+			)
+			select from ended`, p.job.ID, p.lease)
+		overtaken = tag.RowsAffected() > 0
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("end job %s, which was cut short: %w", p.job.Name, err)
+	}
+	return overtaken, nil
 }
 
 // alone makes sure that no other sync is at work on a topic of ours: two calls for
 // one subscription at a time could be done in one order and recorded in another.
 func (p *Postgres) alone(ctx context.Context, tx pgx.Tx) error {
-	var other string
-	err := tx.QueryRow(ctx, `
-		select j.name from bulksub.plans as plan join bulksub.jobs j on j.id = plan.job_id
-		where j.id <> $1 and j.state = 'open' and (plan.opened_at > clock_timestamp() - $2::interval or exists (
-			select from bulksub.segments
-			where job_id = j.id and not done and owner is not null and lease_end > clock_timestamp()))
-		and exists (
-			select from bulksub.planned theirs join bulksub.planned ours on ours.topic = theirs.topic
-			where theirs.job_id = j.id and ours.job_id = $1)
-		limit 1`, p.job.ID, p.lease).Scan(&other)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
+	busy, err := busyJobs(ctx, tx)
 	if err != nil {
 		return err
 	}
-	return &HeldError{Job: fmt.Sprintf("a topic of this sync is being changed by job %s, which", other)}
+	rows, _ := tx.Query(ctx, `
+		select j.name, coalesce(plan.process, ''), j.id = any($3) from bulksub.plans as plan join bulksub.jobs j on j.id = plan.job_id
+		where j.id <> $1 and j.state = 'open' and (plan.opened_at > clock_timestamp() - $2::interval or j.id = any($3))
+		and exists (
+			select from bulksub.planned theirs join bulksub.planned ours on ours.topic = theirs.topic
+			where theirs.job_id = j.id and ours.job_id = $1)`, p.job.ID, p.lease, append([]int64{}, busy...))
+	var other, process string
+	var atWork bool
+	var held error
+	_, err = pgx.ForEachRow(rows, []any{&other, &process, &atWork}, func() error {
+		if atWork || !liveness.Dead(process) {
+			held = &HeldError{Job: fmt.Sprintf("a topic of this sync is being changed by job %s, which", other)}
+		}
+		return nil
+	})
+	return cmp.Or(err, held)
 }
 
 // Planned is the plan of the job, as a relation: the key is n, in whose order

@@ -59,18 +59,19 @@ func (s Sync) with(kind string) string {
 			%s
 		), covered as materialized (%s
 		), held as not materialized (
-			select topic, token, since from bulksub.subscriptions where topic %s
+			select topic, token, since, doubted and job_id <> all(%s) as doubted from bulksub.subscriptions
+			where topic %s and not (since = '-infinity' and job_id = any(%[3]s))
 		), changes as materialized (
 			select op, topic, token, known, usable, count(*) as copies from (
 				select case when w.here then 'subscribe' else 'unsubscribe' end as op, h.token is not null as known,
 					coalesce(w.topic, h.topic) as topic, coalesce(w.token, h.token) as token,
-					h.token is not null or coalesce(w.topic ~ %s and w.token !~ %s and octet_length(w.token) <= 4096, false) as usable
+					h.token is not null or coalesce(w.topic ~ %[5]s and w.token !~ %s and octet_length(w.token) <= 4096, false) as usable
 				from wanted w full join held h on h.token = w.token and h.topic = w.topic
 				where w.here is null or h.token is null or %s
 			) as found group by op, topic, token, known, usable
 		)`,
 		s.Relation.Select(fmt.Sprintf(`true as here, (%s) collate "C" as topic, %s::text collate "C" as token`, topic, s.Relation.Token.SQL()), ""),
-		covered, s.among(), quoteLiteral(usableTopic), quoteLiteral(flawedToken), s.again())
+		covered, s.atWork(), s.among(), quoteLiteral(usableTopic), quoteLiteral(flawedToken), s.again())
 }
 
 // Patterns of what the service takes: a topic's name, and a token that is not worth
@@ -88,15 +89,21 @@ func (s Sync) among() string {
 	return "in (select topic from covered)"
 }
 
+// atWork is the array of the jobs at work. What one of them has in flight is neither in
+// doubt nor, if the service never said so, believed.
+func (s Sync) atWork() string {
+	return "'{" + strings.ReplaceAll(strings.Trim(fmt.Sprint(s.busy), "[]"), " ", ",") + "}'::bigint[]"
+}
+
 // again is the condition under which a belief h is asserted.
 func (s Sync) again() string {
 	switch {
 	case s.AssertAll:
 		return "true" // what is in doubt too
 	case s.OlderThan > 0:
-		return fmt.Sprintf("h.since < statement_timestamp() - interval '%d seconds'", int64(s.OlderThan.Seconds()))
+		return fmt.Sprintf("(h.doubted or h.since < statement_timestamp() - interval '%d seconds')", int64(s.OlderThan.Seconds()))
 	}
-	return "h.since = '-infinity'"
+	return "h.doubted"
 }
 
 // figures counts the changes, as JSON.

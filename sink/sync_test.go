@@ -3,12 +3,16 @@ package sink
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/sourcegraph/conc/pool"
 
+	"github.com/bulksub/bulksub/internal/liveness"
 	"github.com/bulksub/bulksub/internal/pgtest"
 	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/pipeline"
@@ -91,7 +95,7 @@ func TestStageOnce(t *testing.T) {
 	must(t, stages.Wait())
 	mustExec(t, db, `delete from wanted`)
 	wantDifference(t, stage(t, newPostgres(t, db, "job"), s), Difference{Wanted: 10, Add: 10, Batches: 1})
-	if got := ask[string](t, db, `select string_agg(n || op || topic || token, ' ' order by n) from bulksub.planned where n in (1, 10)`); got != "1subscribeat1 10subscribeat9" {
+	if got := ask[string](t, db, `select count(distinct n) || op || topic || count(distinct token) from bulksub.planned where n between 1 and 10 group by op, topic`); got != "10subscribea10" {
 		t.Errorf("planned are %s", got)
 	}
 }
@@ -249,22 +253,103 @@ func TestOneSyncOfATopic(t *testing.T) {
 	}
 }
 
-// TestUnfinishedPlanIsInDoubt: what another sync had planned, and nobody has heard the end of,
-// is sent again if it is wanted and taken back if not.
-func TestUnfinishedPlanIsInDoubt(t *testing.T) {
+// TestDoubtIsSentAgain: what another job had begun to send, and nobody has heard the end of,
+// is sent again if it is wanted and taken back if not; but for what a job at work will tell of itself.
+func TestDoubtIsSentAgain(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	first := newPostgres(t, db, "first")
 	stage(t, first, wish(t, db, "news", some("news", 1, 4)))
 	carryOut(t, db, first)
 	killed := newPostgres(t, db, "killed")
-	wantDifference(t, stage(t, killed, wish(t, db, "news", some("news", 3, 6))), Difference{Wanted: 4, Believed: 4, Add: 2, Remove: 2, Batches: 2})
-	mustExec(t, db, `update bulksub.plans set opened_at = opened_at - interval '1 minute'`)
-	must(t, killed.Close())
-	// 1 and 2 may have been removed, 5 and 6 added.
-	next := stage(t, newPostgres(t, db, "next"), wish(t, db, "news", some("news", 1, 5)))
-	wantDifference(t, next, Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Batches: 2})
-	wantBeliefs(t, db, "news t1?", "news t2?", "news t3", "news t4", "news t5?", "news t6?")
+	claim(t, killed, 1)
+	must(t, killed.Announce(t.Context(), drop("news"), []string{"t1", "t2"}))
+	must(t, killed.Announce(t.Context(), add("news"), []string{"t5", "t6"}))
+	wanted := wish(t, db, "news", some("news", 1, 5))
+	for _, test := range []struct {
+		then string
+		want Difference
+	}{
+		{``, Difference{Wanted: 5, Believed: 4, Add: 1, Batches: 1}},
+		{`update bulksub.segments set process = $$` + dead(t) + `$$`, Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Batches: 2}},
+		{`update bulksub.segments set lease_end = clock_timestamp(), process = null`, Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Batches: 2}},
+	} {
+		mustExec(t, db, test.then)
+		d, err := Compare(t.Context(), db, asked, wanted)
+		must(t, err)
+		wantDifference(t, d, test.want)
+	}
+	next := newPostgres(t, db, "next")
+	wantDifference(t, stage(t, next, wanted), Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Batches: 2})
+	carryOut(t, db, next)
+	wantBeliefs(t, db, "news t1", "news t2", "news t3", "news t4", "news t5")
+}
+
+// dead is the address of a process that has ended.
+func dead(t *testing.T) string {
+	t.Helper()
+	place, _, ok := strings.Cut(liveness.Here(), " "+strconv.Itoa(os.Getpid())+"@")
+	if !ok {
+		t.Skip("this system does not tell where a process runs")
+	}
+	return place + " " + strconv.Itoa(os.Getpid()) + "@0"
+}
+
+// TestUnfinishedSyncIsOvertaken: without a name the next one plans anew, unless a process may be
+// at work on the first; with a name it goes on.
+func TestUnfinishedSyncIsOvertaken(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	open := func(name string) *Postgres {
+		t.Helper()
+		p, err := OpenPostgres(t.Context(), db, name, asked, time.Second)
+		must(t, err)
+		t.Cleanup(func() { p.Close() })
+		return p
+	}
+	first := open("")
+	stage(t, first, wish(t, db, "news", some("news", 1, 3)))
+	if again := open(""); again.job.ID != first.job.ID {
+		t.Error("a plan is dropped that has just been made")
+	}
+	c := claim(t, first, 1)
+	if _, err := OpenPostgres(t.Context(), db, "", asked, time.Second); !errors.As(err, new(*HeldError)) {
+		t.Errorf("beside a process at work: %v", err)
+	}
+	must(t, first.Close())
+	second := open("")
+	if second.job.ID == first.job.ID || ask[string](t, db, `select state from bulksub.jobs where id = $1`, first.job.ID) != StateOvertaken {
+		t.Error("the first goes on")
+	}
+	if n := ask[int](t, db, `select count(*) from bulksub.planned`); n != 0 {
+		t.Errorf("%d planned rows are left", n)
+	}
+	if err := first.Finish(t.Context(), c); err != nil {
+		t.Errorf("finish: %v", err)
+	}
+	var shut *ClosedError
+	if err := first.Complete(t.Context()); !errors.As(err, &shut) {
+		t.Errorf("complete: %v", err)
+	}
+	if _, err := OpenPostgres(t.Context(), db, first.job.Name, asked, time.Second); !errors.As(err, &shut) || shut.State != StateOvertaken {
+		t.Errorf("by its name: %v", err)
+	}
+	if continued, err := Continue(t.Context(), db, first.job); continued || err != nil {
+		t.Errorf("continued: %t, %v", continued, err)
+	}
+	stage(t, second, wish(t, db, "news", some("news", 1, 3)))
+	carryOut(t, db, second)
+	mustExec(t, db, `update bulksub.jobs set state = 'open', finished_at = null, planned = true where id = $1`, second.job.ID)
+	if third := open(""); third.job.ID == second.job.ID || ask[string](t, db, `select state from bulksub.jobs where id = $1`, second.job.ID) != StateDone {
+		t.Error("a sync that was cut short at its very end is not done")
+	}
+	named := open("named")
+	stage(t, named, wish(t, db, "other", some("other", 1, 3)))
+	claim(t, named, 1)
+	must(t, named.Close())
+	if again := open("named"); again.job.ID != named.job.ID || again.job.state != StateOpen {
+		t.Error("a named sync does not go on")
+	}
 }
 
 // TestStageWaitsForCommits: a commit that has not seen the topic under sync is over

@@ -31,7 +31,7 @@ func pauseCommand() *cobra.Command {
 func continueCommand() *cobra.Command {
 	return wordCommand(word{
 		use: "continue JOB", short: "Let a paused job go on, or a cancelled one be run again",
-		tell: sink.Continue, said: "may go on; bulksub resume runs it if no process does", refused: "is finished; bulksub resume tries its failed rows again",
+		tell: sink.Continue, said: "may go on; bulksub resume runs it if no process does", refused: "is finished, or a newer sync has overtaken it; bulksub resume tries the failed rows of a finished one again",
 	})
 }
 

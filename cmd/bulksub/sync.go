@@ -37,8 +37,9 @@ func syncCommand() *cobra.Command {
 		Long: `Subscribe what a table or query wants and unsubscribe what it does not, sending only the difference
 to what the database says the service holds (bulksub.subscriptions).
 
-The difference is computed once, in the database, when the job begins; a job that was killed goes on
-with the same one. What the service acknowledges to any job with this database is noted for the topics
+The difference is computed in the database when the job begins. What a run has sent is known to the
+next, also when it was killed: without --job, the next run computes what is left by then; with
+--job NAME, the same job goes on with the difference that it began with. What the service acknowledges to any job with this database is noted for the topics
 that are under sync. A sync removes only what it knows of: what was subscribed to a topic before its
 first sync, or past this database, stays as it is. With --topic-column the topics are those of the
 column; one that has vanished from it since an earlier sync of the same kind is emptied.

@@ -105,3 +105,90 @@ func TestAge(t *testing.T) {
 		}
 	}
 }
+
+// What a command had sent and not recorded when it was killed, or when its replies were lost, is
+// found by the next sync, which sends just that again.
+func TestSyncAfterTrouble(t *testing.T) {
+	t.Parallel()
+	lost, err := iidtest.ParseFault("applied-reset")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		args   []string
+		atCall int64 // at which it is killed; 0: it lives, and gets no reply
+	}{
+		"unsubscribe":  {[]string{"unsubscribe", "--topic", "news", "--table", "users"}, 3},
+		"subscribe":    {[]string{"subscribe", "--topic", "news", "--table", "strangers"}, 3},
+		"topics":       {[]string{"subscribe", "--topic-column", "topic", "--query", "select id, token, 'news' as topic from strangers", "--key-column", "id"}, 3},
+		"migrate":      {[]string{"migrate", "--from", "news", "--to", "else", "--table", "users"}, 13},
+		"sync":         {[]string{"sync", "--topic", "news", "--table", "strangers", "--max-remove", "100%"}, 3},
+		"lost replies": {[]string{"sync", "--topic", "news", "--table", "strangers", "--max-remove", "100%", "--patience", "1s"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, db := newProgram(t, alive), pgtest.New(t)
+			fillTable(t, db, 10_000)
+			if _, err := db.Exec(t.Context(), `create table strangers (id bigint primary key, token text); insert into strangers select n, 'stranger-' || n from generate_series(1, 10000) n`); err != nil {
+				t.Fatal(err)
+			}
+			database := []string{"--database-url", db.Config().ConnString(), "--rate", "0", "--concurrency", "2"}
+			sync := append([]string{"sync", "--topic", "news", "--table", "users", "--max-remove", "100%"}, database...)
+			if code, s := p.run(sync...); code != 0 {
+				t.Fatalf("the first sync ended with %d: %+v", code, s)
+			}
+			if p.at(test.atCall, func(it *os.Process) { it.Kill() }); test.atCall == 0 {
+				p.service.SetFaults(lost)
+			}
+			if code, s := p.run(append(test.args, database...)...); code == 0 {
+				t.Fatalf("nothing went wrong: %+v", s)
+			}
+			p.service.SetFaults()
+			p.at(0, nil)
+			if before := p.service.Count("news"); before == 10_000 {
+				t.Fatal("the topic is as it was: this proves nothing")
+			}
+			calls := len(p.service.Calls())
+			code, s := p.run(sync...)
+			if code != 0 {
+				t.Fatalf("the last sync ended with %d: %+v", code, s)
+			}
+			p.wantEqual(db, "news")
+			if n := len(p.service.Calls()) - calls; n > 9 {
+				t.Errorf("%d calls to undo what 13 at most have done: %+v", n, s)
+			}
+		})
+	}
+}
+
+// A sync without a name is killed, and another set is wanted the next night: the service
+// holds that one in the end. With a name it goes on with the difference that it began with.
+func TestKilledSyncOfAnotherNight(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		args []string
+		want string // the where clause of what the service holds in the end
+	}{"without a name": {nil, "id > 15000"}, "with a name": {[]string{"--job", "it"}, "id <= 20000"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, db := newProgram(t, alive), pgtest.New(t)
+			fillTable(t, db, 30_000)
+			exec := func(sql string) {
+				t.Helper()
+				if _, err := db.Exec(t.Context(), sql); err != nil {
+					t.Fatal(err)
+				}
+			}
+			exec(`create view members as select * from users where id <= 20000`)
+			args := append([]string{"sync", "--topic", "news", "--table", "members", "--rate", "0", "--concurrency", "2", "--max-remove", "100%",
+				"--database-url", db.Config().ConnString()}, test.args...)
+			p.killed(2, func() int64 { return 5 }, args...)
+			exec(`create or replace view members as select * from users where id > 15000`)
+			if code, s := p.run(args...); code != 0 {
+				t.Fatalf("the last run ended with %d: %+v", code, s)
+			}
+			exec(`delete from users where not (` + test.want + `)`)
+			p.wantEqual(db, "news")
+		})
+	}
+}
