@@ -114,3 +114,35 @@ func (p *Postgres) pick(ctx context.Context, segment int, places []int64) (picke
 	})
 	return picked, err
 }
+
+// Believed says of each result of a sample by its Op whether its token is believed to be
+// subscribed to its topic or not, and leaves out those that are in doubt.
+func (p *Postgres) Believed(ctx context.Context, sample []pipeline.Result) (believed []pipeline.Result, err error) {
+	topics, tokens := make([]string, len(sample)), make([]string, len(sample))
+	for i, r := range sample {
+		topics[i], tokens[i] = r.Topic, storable(r.Token)
+	}
+	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		believed = nil
+		rows, _ := p.pool.Query(ctx, `
+			select was.place, s.topic is not null
+			from unnest($1::text[], $2::text[]) with ordinality as was (topic, token, place)
+			left join bulksub.subscriptions s on s.topic = was.topic and`+sameToken+`
+			where s.doubted is not true order by was.place`, topics, tokens)
+		var place int
+		var subscribed bool
+		_, err := pgx.ForEachRow(rows, []any{&place, &subscribed}, func() error {
+			r := sample[place-1]
+			if r.Op = pipeline.Unsubscribe; subscribed {
+				r.Op = pipeline.Subscribe
+			}
+			believed = append(believed, r)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up what is believed: %w", err)
+	}
+	return believed, nil
+}

@@ -67,6 +67,6 @@ func (f migrateFlags) ask() (asking, error) {
 	}
 	return asking{
 		command: "migrate", words: words, tasks: source.Always(actions...), kind: fcmTokens,
-		claims: func(string) []pipeline.Action { return actions },
+		claims: func(pipeline.Result) []pipeline.Action { return actions },
 	}, nil
 }

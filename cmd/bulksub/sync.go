@@ -72,6 +72,7 @@ are not at work at the same time: the second ends with 75.`,
 	options.service.add(cmd.Flags())
 	options.output.add(cmd.Flags())
 	options.metrics.add(cmd.Flags())
+	options.verify.add(cmd.Flags())
 	cmd.Flags().BoolVar(&options.dryRun, "dry-run", false, "compute the difference; call nothing, change nothing")
 	for _, name := range []string{"csv", "jsonl", "key-column", "results", "prune"} {
 		cmd.Flags().SetAnnotation(name, commandLineOnly, nil)
@@ -112,6 +113,7 @@ func (f *syncFlags) ask(o *jobOptions) (asking, error) {
 	}
 	a := asking{command: "sync", words: sink.Asked{}, sync: f, kind: fcmTokens}
 	f.topics.ask(&a, pipeline.Subscribe)
+	a.claims = func(r pipeline.Result) []pipeline.Action { return []pipeline.Action{{Op: r.Op, Topic: r.Topic}} }
 	if f.assertAll {
 		a.words["assert"] = "all"
 	} else if f.olderThan > 0 {
@@ -187,6 +189,16 @@ func (l *inSync) Complete(ctx context.Context) error {
 		return err
 	}
 	return l.inDatabase.Complete(ctx)
+}
+
+// Sample picks rows of the job that are ok, with what is believed of each now: that it is
+// subscribed, or that it is not.
+func (l *inSync) Sample(ctx context.Context, n int) ([]pipeline.Result, error) {
+	sample, err := l.inDatabase.Sample(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return l.Believed(ctx, sample)
 }
 
 // dryRunSync computes the difference and says what a run would send.

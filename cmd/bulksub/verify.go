@@ -38,16 +38,16 @@ func (f *verifyFlags) check() error {
 	return nil
 }
 
-// claims says of a row that is ok, whose last topic was that one, what was done to
-// topics: what a look at it must confirm.
-type claims func(topic string) []pipeline.Action
+// claims says of a row that is ok what was done to topics: what a look at it must
+// confirm. The result's topic is the row's last one.
+type claims func(pipeline.Result) []pipeline.Action
 
 // claims are those of rows that do op for each of their topics.
 func (f *topicFlags) claims(op pipeline.Op) claims {
-	return func(topic string) (done []pipeline.Action) {
+	return func(r pipeline.Result) (done []pipeline.Action) {
 		topics := f.topics
 		if f.column != "" {
-			topics = []string{topic}
+			topics = []string{r.Topic}
 		}
 		for _, name := range topics {
 			done = append(done, pipeline.Action{Op: op, Topic: name})
@@ -121,7 +121,7 @@ func compare(sample, found []pipeline.Result, done claims) *verification {
 		if err != nil || r.Status != pipeline.OK || json.Unmarshal([]byte(r.Detail), &known) != nil {
 			continue
 		}
-		if hold(done(sample[place-1].Topic), known) {
+		if hold(done(sample[place-1]), known) {
 			v.Agree++
 		} else {
 			v.Disagree++
