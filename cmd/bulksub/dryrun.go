@@ -14,13 +14,15 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// forecast is what a dry run finds.
+// forecast is what a dry run finds. Rows with the same token share a place in a call if they
+// lie near each other, so that with duplicates there are fewer batches, and it takes
+// less time, by as much as nobody can tell beforehand.
 type forecast struct {
 	Rows       int64   `json:"rows"`
-	Batches    int64   `json:"batches"`
-	Duplicates int64   `json:"duplicates"`
+	Batches    int64   `json:"batches"`    // at most, without repetitions
+	Duplicates int64   `json:"duplicates"` // rows whose token and first action stood in the input before
 	Malformed  int64   `json:"malformed"`
-	Seconds    float64 `json:"seconds"` // at the rate; 0 without a ceiling
+	Seconds    float64 `json:"seconds"` // at the rate, at most; 0 without a ceiling
 	// Counted is false if there were too many tokens to look for duplicates
 	// among all of them: then there may be more.
 	Counted bool `json:"duplicates_counted"`
@@ -56,7 +58,6 @@ func (f *forecast) see(row pipeline.Row, seen *tokenSet) {
 	}
 	if !seen.add(cmp.Or(row.Subject, row.Token) + " " + row.Actions[0].String()) {
 		f.Duplicates++
-		return
 	}
 	for _, a := range row.Actions {
 		f.calls[a]++
@@ -82,10 +83,14 @@ func (f *forecast) print(w io.Writer, asJSON bool) error {
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "rows\t%s\n", thousands(f.Rows))
-	fmt.Fprintf(table, "batches\t%s\n", thousands(f.Batches))
+	most := ""
+	if f.Duplicates > 0 || !f.Counted {
+		most = "at most "
+	}
+	fmt.Fprintf(table, "batches\t%s%s\n", most, thousands(f.Batches))
 	fmt.Fprintf(table, "duplicates\t%s%s\n", map[bool]string{false: "at least "}[f.Counted], thousands(f.Duplicates))
 	fmt.Fprintf(table, "malformed\t%s\n", thousands(f.Malformed))
-	fmt.Fprintf(table, "seconds\t%s, at the rate\n", thousands(int64(f.Seconds)))
+	fmt.Fprintf(table, "seconds\t%s%s, at the rate\n", most, thousands(int64(f.Seconds)))
 	if err := table.Flush(); err != nil {
 		return err
 	}

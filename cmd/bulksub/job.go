@@ -45,7 +45,7 @@ func (o *jobOptions) addRun(flags *pflag.FlagSet) {
 	o.service.add(flags)
 	o.output.add(flags)
 	o.metrics.add(flags)
-	flags.BoolVar(&o.dryRun, "dry-run", false, "count rows, batches and flaws; call nothing, change nothing")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "count rows, duplicates in the whole input, flaws, and the batches there would be at most; call nothing, change nothing")
 }
 
 const longestName = 200
