@@ -25,6 +25,7 @@ type request struct {
 	path     path
 	query    string
 	body     []byte                  // nil sends none; of a POST, Content-Length: 0
+	heard    func(http.Header)       // sees the headers of a reply with status 200; nil sees nothing
 	amend    func(http.Header) error // changes the headers of an authorized call; nil leaves them
 	verdicts map[int]Code            // what a refusal says of the one token that the call is about; nil for a batch
 }
@@ -73,6 +74,9 @@ func (c *Client) exchange(ctx context.Context, r request, read func(body []byte)
 		return &ReplyError{Reason: fmt.Sprintf("more than %d bytes", maxReply)}
 	case isHTML(res.Header):
 		return &ReplyError{Reason: "a web page instead of JSON"}
+	}
+	if r.heard != nil {
+		r.heard(res.Header)
 	}
 	return read(buf.Bytes())
 }

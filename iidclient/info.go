@@ -3,6 +3,7 @@ package iidclient
 import (
 	"context"
 	"net/http"
+	"time"
 )
 
 // Info is what the service knows of one token. The fields are those of all editions
@@ -19,6 +20,9 @@ type Info struct {
 	ConnectionType     string // with details: WIFI, MOBILE or OTHER
 	ConnectDate        string // with details: day of the last connection, yyyy-mm-dd
 	Topics             []Relation
+	// Date is the service's clock when it answered, to the second; zero if it did not
+	// say.
+	Date time.Time
 	// Raw is the whole reply, which may say more.
 	Raw []byte
 }
@@ -50,8 +54,12 @@ func (c *Client) Info(ctx context.Context, token string, details bool) (Info, er
 		r.query = "details=true"
 	}
 	var info Info
+	var date time.Time
+	r.heard = func(header http.Header) { date, _ = http.ParseTime(header.Get("Date")) }
 	err := c.call(ctx, r, func(body []byte) (err error) {
-		info, err = decodeInfo(body)
+		if info, err = decodeInfo(body); err == nil {
+			info.Date = date
+		}
 		return err
 	})
 	return info, err

@@ -61,6 +61,10 @@ func TestInfoOfTheStandIn(t *testing.T) {
 		ConnectionType: "WIFI", ConnectDate: "2026-02-03",
 		Topics: []Relation{{"a", "2026-02-02"}, {"b", "2026-01-31"}, {"private/x%y", "2026-02-01"}},
 	}
+	if got.Date.IsZero() {
+		t.Error("the service's clock is not read")
+	}
+	got.Date = time.Time{}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}

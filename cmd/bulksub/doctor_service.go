@@ -49,7 +49,8 @@ func (d *doctor) checkService(ctx context.Context) {
 
 // ask asks the harmless question. date is the service's clock, if it said.
 func ask(ctx context.Context, client *iidclient.Client) (date time.Time, err error) {
-	_, err = client.Info(ctx, nobodysToken, false)
+	known, err := client.Info(ctx, nobodysToken, false)
+	date = known.Date
 	if answer, ok := errors.AsType[*iidclient.StatusError](err); ok {
 		date = answer.Date
 	}
