@@ -92,15 +92,18 @@ func (p *Pruner) Check(ctx context.Context) error {
 	if r.Kind != "table" {
 		return r.Flaw("only the rows of a table can be pruned, and this is a %s", r.Kind)
 	}
-	var inherited, granted bool
+	var inherited, readable, granted bool
 	err := p.Pool.QueryRow(ctx, `
-		select c.relhassubclass and c.relkind = 'r', has_table_privilege(c.oid, 'delete')
-		from pg_class c where c.oid = to_regclass($1)`, r.Name).Scan(&inherited, &granted)
+		select c.relhassubclass and c.relkind = 'r', has_table_privilege(c.oid, 'delete'), not exists (
+			select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and not has_column_privilege(c.oid, a.attnum, 'select'))
+		from pg_class c where c.oid = to_regclass($1)`, r.Name).Scan(&inherited, &granted, &readable)
 	switch {
 	case err != nil:
 		return r.Explain(err)
 	case inherited:
 		return r.Flaw("other tables inherit from it, whose rows have columns that it does not know; prune each of those by itself")
+	case !readable:
+		return r.Flaw("this user may not read all of its columns, and the whole row goes into the archive; grant select on it")
 	case p.Mode == PruneMark:
 		return p.checkMark(ctx)
 	case !granted:

@@ -439,8 +439,9 @@ func TestPruneCheck(t *testing.T) {
 	mustExec(t, db, `
 		create table d (id int primary key, token text, pruned_at timestamptz, day date); create view v as select * from d;
 		create table parent (id int primary key, token text); create table child (more text) inherits (parent);
-		create role reader; grant select on d to reader; create role marker; grant select, update (pruned_at) on d to marker`)
-	t.Cleanup(func() { db.Exec(context.Background(), `drop owned by reader, marker; drop role reader, marker`) })
+		create role reader; grant select on d to reader; create role marker; grant select, update (pruned_at) on d to marker;
+		create role blind; grant select (id, token), delete on d to blind`)
+	t.Cleanup(func() { db.Exec(context.Background(), `drop owned by reader, marker, blind; drop role reader, marker, blind`) })
 	for name, test := range map[string]struct {
 		wanted             postgres.Wanted
 		role, mode, column string
@@ -452,6 +453,7 @@ func TestPruneCheck(t *testing.T) {
 		"query":         {wanted: postgres.Wanted{Query: "select * from d", KeyColumn: "id"}, mode: PruneDelete, flaw: "this is a query"},
 		"inherited":     {wanted: postgres.Wanted{Table: "parent"}, mode: PruneDelete, flaw: "inherit"},
 		"no right":      {role: "reader", mode: PruneDelete, flaw: "grant delete"},
+		"half blind":    {role: "blind", mode: PruneDelete, flaw: "may not read all of its columns"},
 		"no mark right": {role: "reader", mode: PruneMark, column: "pruned_at", flaw: `grant update ("pruned_at")`},
 		"marker":        {role: "marker", mode: PruneMark, column: "pruned_at"},
 		"no column":     {mode: PruneMark, column: `gone "at`, flaw: `add column "gone ""at" timestamptz`},

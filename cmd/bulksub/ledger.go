@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -35,10 +36,7 @@ func (j *job) openSink(ctx context.Context) error {
 		j.sink = &unrecorded{Memory: j.few}
 		return nil
 	}
-	path := o.ledger.results
-	if path == "" {
-		path = o.input.file() + ".results.csv"
-	}
+	path := o.resultsFile()
 	file, err := sink.OpenCSV(path, in.asked)
 	if err != nil {
 		return err
@@ -47,8 +45,32 @@ func (j *job) openSink(ctx context.Context) error {
 	return nil
 }
 
+// resultsFile is where results go without a database.
+func (o *jobOptions) resultsFile() string {
+	return cmp.Or(o.ledger.results, o.input.file()+".results.csv")
+}
+
+// checkRights makes sure that the user may do in the ledger what the job does there.
+func (o *jobOptions) checkRights(ctx context.Context, db postgres.Querier) error {
+	needed := sink.LedgerRights()
+	all := o.asked.command == ""
+	if o.prune.on() || all {
+		needed.Prune()
+	}
+	if o.asked.kind == apnsTokens || all {
+		needed.Import()
+	}
+	if o.asked.sync != nil || all {
+		needed.Sync()
+	}
+	return sink.CheckRights(ctx, db, needed, o.asked.changes())
+}
+
 func (j *job) openDatabase(ctx context.Context) error {
 	o, in := j.options, j.in
+	if err := o.checkRights(ctx, in.pool); err != nil {
+		return err
+	}
 	if err := migrations.Check(ctx, in.pool); err != nil {
 		return err
 	}

@@ -33,6 +33,23 @@ type asking struct {
 	vapidKey string
 }
 
+// changes reports whether the job changes topics.
+func (a *asking) changes() bool {
+	return a.words["topic"]+a.words["topic column"]+a.words["from"] != ""
+}
+
+// topic is what becomes of topics, in words.
+func (a *asking) topic() string {
+	switch w := a.words; {
+	case w["from"] != "":
+		return "from " + w["from"] + " to " + w["to"]
+	case w["topic column"] != "":
+		return "stands in column " + w["topic column"]
+	default:
+		return w["topic"]
+	}
+}
+
 // reading says how rows are read.
 func (a *asking) reading(tokenColumn string) source.Reading {
 	return source.Reading{Token: tokenColumn, Columns: a.columns, Grouped: a.grouped, Tasks: a.tasks}

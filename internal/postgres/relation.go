@@ -110,10 +110,14 @@ func find(ctx context.Context, db Querier, w Wanted) (*Relation, *columns, error
 	return describeTable(ctx, db, w.Table)
 }
 
-// readable asks for no rows in the order of a column: whatever the database has
+// readable asks for no rows of the columns in the order of one: whatever the database has
 // against reading, it says now.
 func (r *Relation) readable(ctx context.Context, db Querier, by Column) error {
-	sql := r.Select(by.SQL()+", "+r.Token.SQL(), "")
+	columns := []string{by.SQL(), r.Token.SQL()}
+	for _, c := range r.Further {
+		columns = append(columns, c.SQL())
+	}
+	sql := r.Select(strings.Join(columns, ", "), "")
 	if err := ask(ctx, db, sql+" limit 0"); err != nil {
 		return r.Explain(err)
 	}
