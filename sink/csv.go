@@ -78,23 +78,27 @@ func OpenCSV(path string, asked Asked) (*CSV, error) {
 
 func (c *CSV) partial() string { return c.path + ".partial" }
 
-func (c *CSV) open() error {
-	name, ended := c.partial(), false
+// find opens what results there are and takes them in. It reports whether they are those
+// of a job that has ended.
+func (c *CSV) find(open func(name string) (*os.File, error)) (ended bool, err error) {
+	name := c.partial()
 	if !exists(name) && exists(c.path) {
 		name, ended = c.path, true
 	}
-	var err error
-	if c.file, err = openResults(name); err != nil {
-		return err
+	if c.file, err = open(name); err != nil {
+		return ended, err
 	}
 	whole, err := c.load()
+	if err == nil && ended {
+		err = c.intact(whole)
+	}
+	return ended, err
+}
+
+func (c *CSV) open() error {
+	ended, err := c.find(openResults)
 	if err != nil {
 		return err
-	}
-	if ended {
-		if err := c.intact(whole); err != nil {
-			return err
-		}
 	}
 	if c.counts[pipeline.Failed] > 0 {
 		return c.forgetFailed()

@@ -38,7 +38,11 @@ func openHeader(path string, asked Asked) (*header, error) {
 		return nil, unlockable(path, held, err)
 	}
 	h := &header{file: file}
-	if err := h.agree(path, asked); err != nil {
+	fresh, err := h.agree(path, asked)
+	if err == nil && fresh != nil {
+		err = begin(h.file, path, fresh)
+	}
+	if err != nil {
 		file.Close()
 		return nil, err
 	}
@@ -58,39 +62,47 @@ func headerText(asked Asked) ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// agree compares what the header says with what is asked now.
-func (h *header) agree(path string, asked Asked) error {
+// agree compares what the header says with what is asked now. fresh is what is to be
+// written there yet: the job is new, or was killed as it wrote that.
+func (h *header) agree(path string, asked Asked) (fresh []byte, err error) {
 	text, err := io.ReadAll(io.LimitReader(h.file, 1<<20))
 	if err != nil {
-		return &ResultsError{Path: h.file.Name(), Problem: "the job's header cannot be read", Err: cause(err)}
+		return nil, &ResultsError{Path: h.file.Name(), Problem: "the job's header cannot be read", Err: cause(err)}
 	}
-	fresh, err := headerText(asked)
-	if err != nil {
-		return err
+	if fresh, err = headerText(asked); err != nil {
+		return nil, err
 	}
 	if len(text) < len(fresh) && bytes.HasPrefix(fresh, text) {
 		h.end = int64(len(bytes.TrimSpace(fresh)))
-		return begin(h.file, path, fresh)
+		return fresh, nil
 	}
 	before, end, sealed, err := parseHeader(text)
 	if err != nil || before.Bulksub != 1 {
-		return &ResultsError{Path: h.file.Name(), Foreign: true, Problem: "this is not the header of a bulksub job; move it away or name another file with --results"}
+		return nil, &ResultsError{Path: h.file.Name(), Foreign: true, Problem: "this is not the header of a bulksub job; move it away or name another file with --results"}
 	}
 	if found := before.Asked.differences(asked); len(found) > 0 {
-		return &MismatchError{Job: path, Differences: found}
+		return nil, &MismatchError{Job: path, Differences: found}
 	}
 	h.end, h.seal = end, sealed
+	return nil, nil
+}
+
+// unclaimed reports a [*ResultsError] if there are results without a header: somebody
+// else's file.
+func unclaimed(path string) error {
+	for _, name := range []string{path, path + ".partial"} {
+		if exists(name) {
+			return &ResultsError{Path: name, Foreign: true, Problem: "there is a file already that no bulksub job wrote; move it away or name another file with --results"}
+		}
+	}
 	return nil
 }
 
-// begin writes the header of a new job, or of one that was killed as it wrote
-// this header. Results without a header are somebody else's file.
+// begin writes the header of a new job.
 func begin(file *os.File, path string, text []byte) error {
-	for _, name := range []string{path, path + ".partial"} {
-		if exists(name) {
-			os.Remove(file.Name())
-			return &ResultsError{Path: name, Foreign: true, Problem: "there is a file already that no bulksub job wrote; move it away or name another file with --results"}
-		}
+	if err := unclaimed(path); err != nil {
+		os.Remove(file.Name())
+		return err
 	}
 	_, err := file.WriteAt(text, 0)
 	if err == nil {
@@ -114,10 +126,14 @@ func openResults(name string) (*os.File, error) {
 	case err != nil:
 		return nil, unwritable(name, err)
 	case !info.Mode().IsRegular():
-		return nil, &ResultsError{Path: name, Foreign: true, Problem: "this is not a regular file; name another one with --results"}
+		return nil, irregular(name)
 	}
 	file, err := os.OpenFile(name, os.O_RDWR, 0)
 	return file, unwritable(name, err)
+}
+
+func irregular(name string) error {
+	return &ResultsError{Path: name, Foreign: true, Problem: "this is not a regular file; name another one with --results"}
 }
 
 func unwritable(name string, err error) error {

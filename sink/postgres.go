@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,10 +94,7 @@ func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
 	if err := p.find(ctx, name, asked); err != nil {
 		return err
 	}
-	if found := p.job.Asked.differences(asked); len(found) > 0 {
-		return &MismatchError{Job: fmt.Sprintf("job %s", p.job.Name), Differences: found}
-	}
-	if err := closed(p.job.Name, p.job.state); err != nil {
+	if err := p.job.takes(asked); err != nil {
 		return err
 	}
 	_, held, err := p.lookAround(ctx)
@@ -105,7 +103,7 @@ func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
 		return err
 	case held && name == "":
 		return &HeldError{Job: "job " + p.job.Name}
-	case name == "":
+	case name == "" && asked["command"] == "sync":
 		overtaken, err := p.overtake(ctx)
 		if err != nil {
 			return err
@@ -127,6 +125,35 @@ func (p *Postgres) find(ctx context.Context, name string, asked Asked) error {
 		}
 		return err
 	})
+}
+
+// takes reports why the job is not to be worked on by a command that asks this.
+func (j Job) takes(asked Asked) error {
+	if found := j.Asked.differences(asked); len(found) > 0 {
+		return &MismatchError{Job: "job " + j.Name, Differences: found}
+	}
+	return closed(j.Name, j.state)
+}
+
+// InspectPostgres finds the job that [OpenPostgres] would go on with, with its errors, and changes
+// nothing. It would make a new one if the error is [pgx.ErrNoRows].
+func InspectPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked) (Job, error) {
+	which, by := "name = $1", name
+	if name == "" {
+		which, by = "series = $1 and state = 'open'", asked.series()
+	}
+	j, err := scanJob(pool.QueryRow(ctx, selectJob+"where "+which, by))
+	if err != nil {
+		return j, err
+	}
+	if err := j.takes(asked); err != nil || name != "" {
+		return j, err
+	}
+	busy, err := busyJobs(ctx, pool)
+	if slices.Contains(busy, j.ID) {
+		err = &HeldError{Job: "job " + j.Name}
+	}
+	return j, err
 }
 
 const selectJob = `select id, name, asked, state from bulksub.jobs `

@@ -177,8 +177,8 @@ func (p *Postgres) plan(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, e
 }
 
 // busyJobs lists the jobs that a process is at work on.
-func busyJobs(ctx context.Context, tx pgx.Tx) ([]int64, error) {
-	rows, _ := tx.Query(ctx, `
+func busyJobs(ctx context.Context, db postgres.Querier) ([]int64, error) {
+	rows, _ := db.Query(ctx, `
 		select distinct job_id, coalesce(process, '') from bulksub.segments
 		where not done and owner is not null and lease_end > clock_timestamp()`)
 	var busy []int64

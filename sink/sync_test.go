@@ -299,7 +299,7 @@ func dead(t *testing.T) string {
 // at work on the first; with a name it goes on.
 func TestUnfinishedSyncIsOvertaken(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t)
+	db, asked := pgtest.New(t), Asked{"command": "sync", "topic": "news"}
 	open := func(name string) *Postgres {
 		t.Helper()
 		p, err := OpenPostgres(t.Context(), db, name, asked, time.Second)

@@ -6,27 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/source"
 )
 
 func doctorCommand() *cobra.Command {
 	var o jobOptions
-	var topicColumn string
 	cmd := &cobra.Command{
-		Use:   "doctor [flags of a job]",
-		Short: "Check credential, service, database, input and rights, in seconds",
-		Long: `Check what a job with these flags would need, and say of each thing that it is ok, or what is wrong
-and how to mend it. Nothing is changed: the service is asked about one token that does not exist.
+		Use:   "doctor [COMMAND] [flags]",
+		Short: "Check what a command needs, or credential, service and database alone, in seconds",
+		Long: `Check what a command with its flags would need, in its own words: bulksub doctor subscribe --topic news
+--table users looks at credential, service, database, rights, input, tokens and results, and says of
+each that it is ok, or what is wrong and how to mend it. Without a command, only what every job needs is
+looked at, and an input if there is one.
 
-The exit code is that of the worst thing found, as the job would give it; 0 if all is ok.`,
-		Example: `  bulksub doctor --credentials service-account.json --csv tokens.csv
-  bulksub doctor --table users --token-column fcm_token --prune delete`,
+Nothing is changed: the service is asked about one token that does not exist. The exit code is that
+of the first thing that is wrong, as the command would give it; 0 if all is ok.`,
+		Example: `  bulksub doctor --credentials service-account.json
+  bulksub doctor subscribe --topic news --table users --token-column fcm_token --prune delete
+  bulksub doctor import --bundle-id com.example.app --csv apns.csv`,
 		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.service.check(); err != nil {
@@ -35,28 +38,83 @@ The exit code is that of the worst thing found, as the job would give it; 0 if a
 			if o.prune.mode != "off" && o.prune.mode != sink.PruneMark && o.prune.mode != sink.PruneDelete {
 				return usagef("--prune is %q; it can be off, mark or delete", o.prune.mode)
 			}
-			if topicColumn != "" {
-				o.asked.columns = []string{topicColumn}
-			}
-			ctx, cancel := signalsOf(cmd.Context()).until(cmd.Context())
-			defer cancel()
-			d := &doctor{options: o, out: cmd.OutOrStdout()}
-			return d.examine(ctx)
+			o.asked = asking{words: sink.Asked{}, tasks: source.Always()}
+			return examine(cmd, o)
 		},
 	}
 	o.add(cmd.Flags())
-	cmd.Flags().StringVar(&topicColumn, "topic-column", "", "`NAME` of the column that holds the row's topic")
+	for _, c := range jobCommands(examineJob) {
+		cmd.AddCommand(checking(c))
+	}
 	return cmd
+}
+
+// checking makes a command that checks of one that asks for a job.
+func checking(cmd *cobra.Command) *cobra.Command {
+	cmd.Short = "Check what this command needs: " + cmd.Short
+	cmd.Long = cmd.Short + ".\n\nIts flags are those of the command, and nothing is changed; see bulksub doctor --help."
+	cmd.Example = ""
+	if cmd.HasSubCommands() {
+		for _, c := range cmd.Commands() {
+			checking(c)
+		}
+		return cmd
+	}
+	ask := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := ask(cmd, args)
+		if err == nil || is[*findingsError](err) || cmd.Context().Err() != nil {
+			return err
+		}
+		d := &doctor{out: cmd.OutOrStdout()}
+		d.options.output.json, _ = cmd.Flags().GetBool("json")
+		d.check(cmd.Context(), "flags", func(context.Context) (string, error) { return "", err })
+		return d.verdict()
+	}
+	return cmd
+}
+
+// examineJob checks what a job needs.
+func examineJob(cmd *cobra.Command, o jobOptions) error {
+	if err := o.ready(cmd); err != nil {
+		return err
+	}
+	return examine(cmd, o)
+}
+
+func examine(cmd *cobra.Command, o jobOptions) error {
+	ctx, cancel := signalsOf(cmd.Context()).until(cmd.Context())
+	defer cancel()
+	d := &doctor{options: o, out: cmd.OutOrStdout()}
+	defer d.close()
+	d.checkService(ctx)
+	d.checkDatabase(ctx)
+	d.checkInput(ctx)
+	d.checkResults(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return d.verdict()
 }
 
 // doctor makes one check after the other. None is left out because another has
 // failed, unless there is nothing to check then.
 type doctor struct {
-	options  jobOptions
+	options  jobOptions // without a command if asked.command is empty
 	out      io.Writer
 	findings []finding
 	pool     *pgxpool.Pool // nil: no database, or none that can be reached
-	in       *input        // nil: no table, or none that can be read
+	in       *input        // nil: no input, or none that can be read
+	unread   string        // why
+}
+
+func (d *doctor) close() {
+	if d.in != nil {
+		d.in.close()
+	}
+	if d.pool != nil {
+		d.pool.Close()
+	}
 }
 
 // finding is what became of one check.
@@ -105,44 +163,27 @@ func (d *doctor) show(f finding) {
 	fmt.Fprintf(d.out, "%-8s %-11s %s\n", f.State, f.Check, f.Detail)
 }
 
-// examine makes every check, and returns the worst of what was found.
-func (d *doctor) examine(ctx context.Context) error {
-	d.checkService(ctx)
-	d.checkDatabase(ctx)
-	if d.pool != nil {
-		defer d.pool.Close()
-	}
-	d.checkInput(ctx)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return worst(d.findings)
-}
-
-// findingsError is that something is wrong. It counts as the worst thing found.
+// findingsError is that something is wrong. It counts as the first thing found.
 type findingsError struct {
 	wrong, of int
-	worst     error
+	first     error
 }
 
 func (e *findingsError) Error() string {
 	return fmt.Sprintf("%d of %d checks found something wrong", e.wrong, e.of)
 }
 
-func (e *findingsError) Unwrap() error { return e.worst }
+func (e *findingsError) Unwrap() error { return e.first }
 
-// byGravity lists exit codes, first what no waiting will mend.
-var byGravity = []int{exitBug, exitUsage, exitConfiguration, exitInput, exitCredentials, exitUnavailable}
-
-func worst(findings []finding) error {
-	e := &findingsError{of: len(findings)}
-	for _, f := range findings {
+// verdict is a [*findingsError] if anything is wrong.
+func (d *doctor) verdict() error {
+	e := &findingsError{of: len(d.findings)}
+	for _, f := range d.findings {
 		if f.err == nil {
 			continue
 		}
-		e.wrong++
-		if e.worst == nil || slices.Index(byGravity, exitCode(f.err)) < slices.Index(byGravity, exitCode(e.worst)) {
-			e.worst = f.err
+		if e.wrong++; e.first == nil {
+			e.first = f.err
 		}
 	}
 	if e.wrong == 0 {

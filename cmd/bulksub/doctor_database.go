@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/migrations"
@@ -27,10 +24,10 @@ func (d *doctor) checkDatabase(ctx context.Context) {
 		return d.connect(ctx)
 	})
 	d.checkLedger(ctx, "clock", d.databaseClock)
+	d.checkLedger(ctx, "rights", d.rights)
 	d.checkLedger(ctx, "schema", func(ctx context.Context) (string, error) {
 		return "the tables of schema bulksub are those of this program", migrations.Check(ctx, d.pool)
 	})
-	d.checkLedger(ctx, "rights", d.rights)
 }
 
 // checkLedger makes a check if there is a database to check.
@@ -64,34 +61,15 @@ func (d *doctor) databaseClock(ctx context.Context) (string, error) {
 	return agreeing("the database", theirs, before.Add(time.Since(before)/2))
 }
 
-// rights looks for what a job does in the ledger and this user may not.
+// rights makes sure that the user may do in the ledger what the job does there: a job of
+// any kind, where none is asked for.
 func (d *doctor) rights(ctx context.Context) (string, error) {
-	var there, usage bool
-	err := d.pool.QueryRow(ctx, `
-		select to_regnamespace('bulksub') is not null, coalesce(has_schema_privilege(to_regnamespace('bulksub'), 'usage'), false)`).Scan(&there, &usage)
-	switch {
+	var there bool
+	switch err := d.pool.QueryRow(ctx, `select to_regnamespace('bulksub') is not null`).Scan(&there); {
 	case err != nil:
 		return "", err
 	case !there:
 		return "", skippedError{"there is no schema bulksub yet"}
-	case !usage:
-		return "", &configError{fmt.Errorf("this user may not use schema bulksub; grant usage on schema bulksub")}
 	}
-	rows, _ := d.pool.Query(ctx, `
-		select format('grant %s on bulksub.%s', string_agg(need, ', ' order by array_position('{select,insert,update,delete}', need)), name)
-		from (values ('jobs', 'select insert update'), ('segments', 'select insert update'), ('rows', 'select insert delete'),
-			('pruned', 'select insert update'), ('budgets', 'select insert update'), ('tokens', 'select insert update'),
-			('synced', 'select insert'), ('subscriptions', 'select insert update delete'),
-			('plans', 'select insert update delete'), ('planned', 'select insert delete')) as needed (name, needs),
-			pg_class c, unnest(string_to_array(needs, ' ')) as need
-		where c.relnamespace = to_regnamespace('bulksub') and c.relname = name and not has_table_privilege(c.oid, need)
-		group by name order by name`)
-	missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return "", err
-	}
-	if len(missing) > 0 {
-		return "", &configError{fmt.Errorf("this user may not do in schema bulksub what a job does: %s", strings.Join(missing, "; "))}
-	}
-	return "this user may keep jobs and results in schema bulksub", nil
+	return "this user may do in schema bulksub what the job does", d.options.checkRights(ctx, d.pool)
 }

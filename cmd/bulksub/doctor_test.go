@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulksub/bulksub/iidclient"
 	"github.com/bulksub/bulksub/source"
 )
 
@@ -32,22 +31,19 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-func TestWorstFinding(t *testing.T) {
+func TestFirstFinding(t *testing.T) {
 	away := finding{err: errors.New("no answer")}
-	refused := finding{err: &iidclient.CredentialError{Final: true, Status: 401}}
 	input := finding{err: &source.InputError{}}
-	config := finding{err: &configError{errors.New("x")}}
 	for _, test := range []struct {
 		findings []finding
 		want     int
 	}{
 		{[]finding{{}, {}}, exitDone},
-		{[]finding{{}, away}, exitUnavailable},
-		{[]finding{away, refused, {}}, exitCredentials},
-		{[]finding{refused, input, away}, exitInput},
-		{[]finding{config, input, refused}, exitConfiguration},
+		{[]finding{{}, away, input}, exitUnavailable},
+		{[]finding{input, away, {}}, exitInput},
 	} {
-		if got := exitCode(worst(test.findings)); got != test.want {
+		d := &doctor{findings: test.findings}
+		if got := exitCode(d.verdict()); got != test.want {
 			t.Errorf("%v: %d, want %d", test.findings, got, test.want)
 		}
 	}

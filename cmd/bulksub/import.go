@@ -23,7 +23,7 @@ type importFlags struct {
 	column string // of the row, for its new token
 }
 
-func importCommand() *cobra.Command {
+func importCommand(do runner) *cobra.Command {
 	var f importFlags
 	var options jobOptions
 	cmd := &cobra.Command{
@@ -48,7 +48,7 @@ of its other environment: those of development builds need --sandbox.`,
 			}
 			options.asked = f.ask()
 			options.asked.tokens = tokens
-			return runJob(cmd, options)
+			return do(cmd, options)
 		},
 	}
 	f.app.add(cmd.Flags())

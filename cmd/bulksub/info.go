@@ -10,7 +10,7 @@ import (
 	"github.com/bulksub/bulksub/source"
 )
 
-func infoCommand() *cobra.Command {
+func infoCommand(do runner) *cobra.Command {
 	var options jobOptions
 	cmd := &cobra.Command{
 		Use:   "info [flags] [TOKEN...]",
@@ -29,7 +29,7 @@ takes the rows whose token is gone out of a table, and touches no topic.`,
 				command: "info", words: sink.Asked{}, tokens: tokens, kind: fcmTokens, small: true, census: true,
 				tasks: inPath(source.Always(pipeline.Action{Op: pipeline.Info})),
 			}
-			return runJob(cmd, options)
+			return do(cmd, options)
 		},
 	}
 	options.add(cmd.Flags())

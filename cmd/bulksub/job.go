@@ -50,12 +50,19 @@ func (o *jobOptions) addRun(flags *pflag.FlagSet) {
 
 const longestName = 200
 
-// runJob runs a job from its flags to its summary.
-func runJob(cmd *cobra.Command, o jobOptions) error {
-	log, err := newLog(cmd.ErrOrStderr(), o.output.logFormat)
-	if err != nil {
-		return err
+// runner does something with the job that a command line asks for.
+type runner func(*cobra.Command, jobOptions) error
+
+// jobCommands are the commands that ask for jobs.
+func jobCommands(do runner) []*cobra.Command {
+	return []*cobra.Command{
+		topicCommand(subscribing, do), topicCommand(unsubscribing, do), migrateCommand(do), importCommand(do),
+		syncCommand(do), infoCommand(do), webCommand(do),
 	}
+}
+
+// ready finds what is wrong with a job's command line before anything is opened.
+func (o *jobOptions) ready(cmd *cobra.Command) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -64,6 +71,18 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 	}
 	if strings.ContainsFunc(o.ledger.job, func(r rune) bool { return !unicode.IsPrint(r) }) || len(o.ledger.job) > longestName {
 		return usagef("--job names a job in up to %d printable characters", longestName)
+	}
+	return nil
+}
+
+// runJob runs a job from its flags to its summary.
+func runJob(cmd *cobra.Command, o jobOptions) error {
+	log, err := newLog(cmd.ErrOrStderr(), o.output.logFormat)
+	if err != nil {
+		return err
+	}
+	if err := o.ready(cmd); err != nil {
+		return err
 	}
 	if o.line, err = lineOf(cmd, o.asked.tokens); err != nil {
 		return err

@@ -16,7 +16,7 @@ type migrateFlags struct {
 	gapFirst bool
 }
 
-func migrateCommand() *cobra.Command {
+func migrateCommand(do runner) *cobra.Command {
 	var f migrateFlags
 	var options jobOptions
 	cmd := &cobra.Command{
@@ -36,7 +36,7 @@ token that the service refuses stays where it is, and its result says what was d
 				return err
 			}
 			options.asked.tokens = tokens
-			return runJob(cmd, options)
+			return do(cmd, options)
 		},
 	}
 	cmd.Flags().StringVar(&f.from, "from", "", "`NAME` of the topic to leave, with or without /topics/")

@@ -60,14 +60,8 @@ Google switches the Instance ID API off on 2027-09-29.
 	root.SetErr(t.err)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(jobCommands(runJob)...)
 	root.AddCommand(
-		topicCommand(subscribing),
-		topicCommand(unsubscribing),
-		migrateCommand(),
-		importCommand(),
-		syncCommand(),
-		infoCommand(),
-		webCommand(),
 		pruneCommand(), unpruneCommand(),
 		resumeCommand(), jobsCommand(), loadCommand(),
 		databaseCommand(), doctorCommand(),

@@ -28,7 +28,7 @@ type syncFlags struct {
 	prune      string
 }
 
-func syncCommand() *cobra.Command {
+func syncCommand(do runner) *cobra.Command {
 	f := syncFlags{maxRemove: 0.2}
 	options := jobOptions{prune: pruneFlags{mode: "off"}}
 	cmd := &cobra.Command{
@@ -63,7 +63,7 @@ are not at work at the same time: the second ends with 75.`,
 				return err
 			}
 			options.asked = asked
-			return runJob(cmd, options)
+			return do(cmd, options)
 		},
 	}
 	f.add(cmd)

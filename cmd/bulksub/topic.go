@@ -29,7 +29,7 @@ var (
 	}
 )
 
-func topicCommand(o operation) *cobra.Command {
+func topicCommand(o operation, do runner) *cobra.Command {
 	var topics topicFlags
 	var options jobOptions
 	cmd := &cobra.Command{
@@ -51,7 +51,7 @@ command again to go on after an interruption; what was recorded is not sent agai
 			topics.ask(&options.asked, o.op)
 			options.asked.claims = topics.claims(o.op)
 			options.asked.single = o.op == pipeline.Subscribe && len(tokens) == 1 && len(topics.topics) == 1
-			return runJob(cmd, options)
+			return do(cmd, options)
 		},
 	}
 	topics.add(cmd.Flags())

@@ -22,7 +22,7 @@ const webInput = `The subscriptions come from the columns endpoint, auth and p25
 browser's PushSubscription.toJSON() writes them; keys besides are left out. A row without a
 push subscription is malformed.`
 
-func webCommand() *cobra.Command {
+func webCommand(do runner) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "web",
 		Short: "Push subscriptions of browsers, at a stand-in: import, refresh or delete",
@@ -30,11 +30,11 @@ func webCommand() *cobra.Command {
 		Args:  noWords,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(webImportCommand(), webRefreshCommand(), webDeleteCommand())
+	cmd.AddCommand(webImportCommand(do), webRefreshCommand(do), webDeleteCommand(do))
 	return cmd
 }
 
-func webImportCommand() *cobra.Command {
+func webImportCommand(do runner) *cobra.Command {
 	var options jobOptions
 	var key vapidFlags
 	var topics []string
@@ -62,7 +62,7 @@ endpoint, its registration_token the new token, which is subscribed next if ther
 				tasks: ofPushes(actions), columns: columns[1:], words: sink.Asked{"topic": strings.Join(names, ", ")},
 				claims: (&topicFlags{topics: names}).claims(pipeline.Subscribe),
 			}
-			return runWeb(cmd, options, pipeline.WebImport, &key)
+			return runWeb(cmd, options, do, pipeline.WebImport, &key)
 		},
 	}
 	options.add(cmd.Flags())
@@ -76,7 +76,7 @@ endpoint, its registration_token the new token, which is subscribed next if ther
 	return cmd
 }
 
-func webRefreshCommand() *cobra.Command {
+func webRefreshCommand(do runner) *cobra.Command {
 	var options jobOptions
 	var key vapidFlags
 	cmd := &cobra.Command{
@@ -96,7 +96,7 @@ subscription, in --token-column.
 				tasks:   inPath(ofRefreshes(pipeline.Action{Op: pipeline.WebRefresh})),
 				columns: pushColumns(options.input), words: sink.Asked{},
 			}
-			return runWeb(cmd, options, pipeline.WebRefresh, &key)
+			return runWeb(cmd, options, do, pipeline.WebRefresh, &key)
 		},
 	}
 	options.add(cmd.Flags())
@@ -105,7 +105,7 @@ subscription, in --token-column.
 	return cmd
 }
 
-func webDeleteCommand() *cobra.Command {
+func webDeleteCommand(do runner) *cobra.Command {
 	var options jobOptions
 	cmd := &cobra.Command{
 		Use:   "delete [flags] [TOKEN...]",
@@ -120,7 +120,7 @@ A token that is gone already is not_found.
 				tasks:  inPath(source.Always(pipeline.Action{Op: pipeline.WebDelete})),
 				tokens: tokens, words: sink.Asked{},
 			}
-			return runWeb(cmd, options, pipeline.WebDelete, nil)
+			return runWeb(cmd, options, do, pipeline.WebDelete, nil)
 		},
 	}
 	options.add(cmd.Flags())
@@ -129,7 +129,7 @@ A token that is gone already is not_found.
 }
 
 // runWeb runs a job for push subscriptions, with the VAPID key that it needs, if any.
-func runWeb(cmd *cobra.Command, options jobOptions, op pipeline.Op, key *vapidFlags) error {
+func runWeb(cmd *cobra.Command, options jobOptions, do runner, op pipeline.Op, key *vapidFlags) error {
 	a := &options.asked
 	a.command, a.small = string(op), true
 	if key != nil {
@@ -142,7 +142,7 @@ func runWeb(cmd *cobra.Command, options jobOptions, op pipeline.Op, key *vapidFl
 	if atGoogle(options.service.endpoint) {
 		return &configError{errors.New(strings.ReplaceAll(webIsOver, "\n", " ") + "; name it with --endpoint")}
 	}
-	return runJob(cmd, options)
+	return do(cmd, options)
 }
 
 // atGoogle reports whether an endpoint is Google's own.

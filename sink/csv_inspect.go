@@ -1,0 +1,84 @@
+package sink
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// InspectCSV tells what [OpenCSV] would find, with its errors, and changes nothing. counts
+// are of the results that are there, nil if the job would be new; done says that it
+// has ended.
+func InspectCSV(path string, asked Asked) (counts pipeline.Counts, done bool, err error) {
+	header, err := readHeader(path, asked)
+	if header == nil || err != nil {
+		return nil, false, err
+	}
+	c := &CSV{path: path, header: header, counts: make(pipeline.Counts)}
+	defer c.Close()
+	done, err = c.find(openToRead)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.counts, false, nil
+	}
+	return c.counts, done, err
+}
+
+// readHeader is [openHeader] without a change; nil: the job would be new.
+func readHeader(path string, asked Asked) (*header, error) {
+	name := path + ".job.json"
+	if !exists(name) {
+		return nil, newHere(path)
+	}
+	file, err := openToRead(name)
+	if err != nil {
+		return nil, err
+	}
+	h := &header{file: file}
+	held, err := lock(file)
+	if held || err != nil {
+		err = unlockable(path, held, err)
+	} else if fresh, wrong := h.agree(path, asked); fresh != nil {
+		h, err = nil, unclaimed(path)
+	} else {
+		err = wrong
+	}
+	if h == nil || err != nil {
+		file.Close()
+	}
+	return h, err
+}
+
+// newHere reports a [*ResultsError] if no new job can have its results there.
+func newHere(path string) error {
+	if err := unclaimed(path); err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fs.ErrNotExist
+	}
+	if err == nil {
+		err = mayWrite(dir)
+	}
+	return unwritable(path, err)
+}
+
+// openToRead opens a file of ours as [openResults] does, to be read alone; it must be one that can be written.
+func openToRead(name string) (*os.File, error) {
+	info, err := os.Lstat(name)
+	switch {
+	case err != nil:
+		return nil, unwritable(name, err)
+	case !info.Mode().IsRegular():
+		return nil, irregular(name)
+	}
+	if err := mayWrite(name); err != nil {
+		return nil, unwritable(name, err)
+	}
+	file, err := os.Open(name)
+	return file, unwritable(name, err)
+}
