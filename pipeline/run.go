@@ -104,6 +104,7 @@ type run struct {
 	replies   chan reply
 	records   chan record
 	acks      chan ack
+	door      chan struct{}      // where batches are announced, one after the other
 	halt      context.CancelFunc // ends reading and waiting; calls in flight go on
 	// ----
 	batcher  batcher
@@ -137,6 +138,7 @@ func newRun(job Job, opts Options, before Counts, halt context.CancelFunc) *run 
 		replies:   make(chan reply, opts.Concurrency),
 		records:   make(chan record),
 		acks:      make(chan ack, 1),
+		door:      make(chan struct{}, 1),
 		halt:      halt,
 		outage:    outage{patience: opts.Patience, answered: before.Rows() > before[Malformed]},
 		brake:     newBrake(opts.MaxRejected, before),

@@ -40,8 +40,8 @@ type Sink interface {
 
 // Herald is a [Sink] that wants to hear of a call before it is made: what it has
 // not heard the end of by a result may have been carried out. Announce is called by
-// many goroutines at once, and again for each repetition; when it returns nil, what it was told
-// lasts. An error is final, as that of Record.
+// one goroutine at a time, beside those of a Sink, and again for each repetition; when it
+// returns nil, what it was told lasts. An error is final, as that of Record.
 type Herald interface {
 	Announce(ctx context.Context, a Action, tokens []string) error
 }

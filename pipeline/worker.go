@@ -27,14 +27,10 @@ func (r *run) work(ctx, begin context.Context) error {
 }
 
 // call sends one batch when the budget allows it, unless begin ends first, but
-// for the rows whose lease has run out meanwhile. The sink hears of it before the
-// budget does, so that a slow one makes no burst.
+// for the rows whose lease has run out meanwhile.
 func (r *run) call(ctx, begin context.Context, b *batch) reply {
-	if err := r.announce(begin, b); err != nil && begin.Err() == nil {
-		return reply{stop: err}
-	}
 	meter, waiting := r.opts.Meter, time.Now()
-	grant, err := r.job.Budget.Wait(begin, len(b.tokens))
+	grant, err := r.place(begin, b)
 	waited := time.Since(waiting)
 	meter.waited(waited)
 	switch {
@@ -62,12 +58,22 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 	return rep
 }
 
-func (r *run) announce(ctx context.Context, b *batch) error {
-	herald, ok := r.job.Sink.(Herald)
-	if !ok {
-		return nil
+// place tells the sink what is about to be sent and waits for the budget, one batch after
+// the other: what has been told of is in flight but for one batch, and no call that
+// the sink held up makes a burst.
+func (r *run) place(ctx context.Context, b *batch) (Grant, error) {
+	if herald, ok := r.job.Sink.(Herald); ok {
+		select {
+		case r.door <- struct{}{}:
+			defer func() { <-r.door }()
+		case <-ctx.Done():
+			return Grant{}, ctx.Err()
+		}
+		if err := herald.Announce(ctx, b.action, b.tokens); err != nil {
+			return Grant{}, err
+		}
 	}
-	return herald.Announce(ctx, b.action, b.tokens)
+	return r.job.Budget.Wait(ctx, len(b.tokens))
 }
 
 // kindOf is the kind of a failed call. An error that is no CallError is fatal:

@@ -1,0 +1,94 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// herald is a sink that is told of calls, and may take its time or refuse.
+type herald struct {
+	pipeline.Sink
+	service *service
+	takes   func(n int64) (time.Duration, error)
+	told    atomic.Int64 // tokens
+	calls   atomic.Int64
+	unsent  atomic.Int64 // the most tokens that were told of and not sent
+}
+
+func (h *herald) Announce(ctx context.Context, _ pipeline.Action, tokens []string) error {
+	told := h.told.Add(int64(len(tokens)))
+	h.service.mu.Lock()
+	for _, c := range h.service.calls {
+		told -= int64(len(c.tokens))
+	}
+	h.service.mu.Unlock()
+	h.unsent.Store(max(h.unsent.Load(), told))
+	wait, err := h.takes(h.calls.Add(1))
+	if err != nil {
+		return err
+	}
+	return pause(ctx, wait)
+}
+
+// TestAnnouncedBeforeSent: the sink hears of each call, and of one at most that waits for
+// the budget; what it holds up is no burst.
+func TestAnnouncedBeforeSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{latency: 3 * time.Second}
+		j := newJob(60_000, s)
+		j.Rate = 3000
+		h := &herald{service: s, takes: func(n int64) (time.Duration, error) {
+			if n == 20 {
+				return 10 * time.Second, nil
+			}
+			return 30 * time.Millisecond, nil
+		}}
+		s.trouble = func(n int, _ pipeline.Action, _ []string) error {
+			if h.calls.Load() < int64(n) {
+				t.Errorf("call %d was not announced", n)
+			}
+			return nil
+		}
+		h.Sink = j.process()
+		if err := pipeline.Run(t.Context(), pipeline.Job{Source: j.rows, Sink: h, Service: s}, j.Options); err != nil {
+			t.Fatal(err)
+		}
+		j.once(t)
+		if h.unsent.Load() > 2000 {
+			t.Errorf("%d tokens were announced and not sent", h.unsent.Load())
+		}
+		if s.busiest() > 4000 {
+			t.Errorf("%d operations in a second", s.busiest())
+		}
+	})
+}
+
+// TestRefusedAnnouncement: what the sink cannot note is not sent.
+func TestRefusedAnnouncement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full, s := errors.New("full"), &service{}
+		j := newJob(10_000, s)
+		j.Concurrency = 1
+		h := &herald{service: s, takes: func(n int64) (time.Duration, error) {
+			if n == 4 {
+				return 0, full
+			}
+			return 0, nil
+		}}
+		h.Sink = j.process()
+		if err := pipeline.Run(t.Context(), pipeline.Job{Source: j.rows, Sink: h, Service: s}, j.Options); !errors.Is(err, full) {
+			t.Errorf("ended with %v", err)
+		}
+		if len(s.calls) != 3 || len(j.results) != 3000 {
+			t.Errorf("%d calls, %d results", len(s.calls), len(j.results))
+		}
+		j.must(t)
+		j.once(t)
+	})
+}
