@@ -228,11 +228,15 @@ func (p *Postgres) alone(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	rows, _ := tx.Query(ctx, `
-		select j.name, coalesce(plan.process, ''), j.id = any($3) from bulksub.plans as plan join bulksub.jobs j on j.id = plan.job_id
-		where j.id <> $1 and j.state = 'open' and (plan.opened_at > clock_timestamp() - $2::interval or j.id = any($3))
-		and exists (
-			select from bulksub.planned theirs join bulksub.planned ours on ours.topic = theirs.topic
-			where theirs.job_id = j.id and ours.job_id = $1)`, p.job.ID, p.lease, append([]int64{}, busy...))
+		with others as materialized (
+			select j.id, j.name, coalesce(plan.process, '') as process, j.id = any($3) as at_work
+			from bulksub.plans as plan join bulksub.jobs j on j.id = plan.job_id
+			where j.id <> $1 and j.state = 'open' and (plan.opened_at > clock_timestamp() - $2::interval or j.id = any($3))
+		), ours as materialized (
+			select distinct topic from bulksub.planned where job_id = $1 and exists (select from others)
+		)
+		select name, process, at_work from others
+		where exists (select from bulksub.planned theirs where theirs.job_id = others.id and theirs.topic in (select topic from ours))`, p.job.ID, p.lease, append([]int64{}, busy...))
 	var other, process string
 	var atWork bool
 	var held error
