@@ -48,6 +48,9 @@ token that the service refuses stays where it is, and its result says what was d
 }
 
 func (f migrateFlags) ask() (asking, error) {
+	if f.from == "" || f.to == "" {
+		return asking{}, usagef("a migration is from one topic to another: give --from TOPIC and --to TOPIC")
+	}
 	from, err := iidclient.CheckTopic(f.from)
 	if err != nil {
 		return asking{}, err

@@ -157,6 +157,9 @@ func (v *verification) check(least float64, again string) error {
 
 // String is the verification in words.
 func (v *verification) String() string {
+	if v.Rows == 0 {
+		return "nothing: no row is ok that could be looked up"
+	}
 	text := fmt.Sprintf("%s of %s agree; of all, %.2f to %.2f %% (95 %% confidence)",
 		thousands(v.Agree), thousands(v.Agree+v.Disagree), 100*v.Low, 100*v.High)
 	if v.Unknown > 0 {
