@@ -441,7 +441,9 @@ func TestPruneCheck(t *testing.T) {
 		create table parent (id int primary key, token text); create table child (more text) inherits (parent);
 		create role reader; grant select on d to reader; create role marker; grant select, update (pruned_at) on d to marker;
 		create role blind; grant select (id, token), delete on d to blind`)
-	t.Cleanup(func() { db.Exec(context.Background(), `drop owned by reader, marker, blind; drop role reader, marker, blind`) })
+	t.Cleanup(func() {
+		db.Exec(context.Background(), `drop owned by reader, marker, blind; drop role reader, marker, blind`)
+	})
 	for name, test := range map[string]struct {
 		wanted             postgres.Wanted
 		role, mode, column string
