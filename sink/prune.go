@@ -45,13 +45,17 @@ type PruneBrakeError struct {
 	Job                string
 	NotFound, Rows, OK int64
 	Max                float64
-	Mode, Column       string // as they were asked for
+	NoneOK             bool   // as it was asked for
+	Mode, Column       string // likewise
 }
 
 func (e *PruneBrakeError) Error() string {
 	why, all := fmt.Sprintf("%d of %d rows were not found, more than %.0f %%", e.NotFound, e.Rows, 100*e.Max), ""
 	if e.OK == 0 {
-		why, all = fmt.Sprintf("%d rows were not found and not one was ok", e.NotFound), " --none-ok"
+		all = " --none-ok"
+	}
+	if e.OK == 0 && !e.NoneOK {
+		why = fmt.Sprintf("%d rows were not found and not one was ok", e.NotFound)
 	}
 	return fmt.Sprintf("nothing was pruned: %s. Look at them (select * from bulksub.results where job = '%s' and status = 'not_found'), "+
 		"and if they are to go: bulksub prune %s%s --prune-max %.0f%%%s", why, e.Job, e.Job, e.way(), 100*e.needed(), all)
@@ -145,7 +149,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 		return nil
 	}
 	if ok == 0 && !p.NoneOK || exceeds(gone, rows, p.Max) {
-		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column}
+		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, NoneOK: p.NoneOK, Mode: p.Mode, Column: p.Column}
 	}
 	segments, err := p.segments(ctx)
 	if err != nil {
