@@ -3,7 +3,6 @@ package sink
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -29,45 +28,13 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	ask.Queue(`select pg_advisory_xact_lock_shared($1)`, membership)
 	ask.Queue(`select exists (select from bulksub.synced), array(select distinct topic from bulksub.synced where topic = any($1))`, topics).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&some, &synced) })
-	err := tx.SendBatch(ctx, &ask).Close()
-	p.caring.Store(some)
-	if err != nil || len(synced) == 0 && !(some && gone) {
+	if err := tx.SendBatch(ctx, &ask).Close(); err != nil {
 		return err
 	}
-	return newBeliefs(results, synced).write(ctx, tx, p.job.ID)
-}
-
-var _ pipeline.Herald = (*Postgres)(nil)
-
-// Announce puts in doubt what a call is about to change of a topic under sync, until
-// its results are recorded: a sync that comes after a kill sends just that again.
-// While no topic is under sync it asks the database nothing.
-func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []string) error {
-	if !onTopic(a) || !p.caring.Load() {
+	if p.caring.Store(some); len(synced) == 0 && !(some && gone) {
 		return nil
 	}
-	stored := make([]string, len(tokens))
-	for i, token := range tokens {
-		stored[i] = storable(token)
-	}
-	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		_, err := p.pool.Exec(ctx, announce, a.Topic, stored, p.job.ID)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("note %d tokens that are to be sent: %w", len(tokens), err)
-	}
-	return nil
-}
-
-// care finds out whether any topic is under sync.
-func (p *Postgres) care(ctx context.Context) error {
-	var some bool
-	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		return p.pool.QueryRow(ctx, `select exists (select from bulksub.synced)`).Scan(&some)
-	})
-	p.caring.Store(some)
-	return err
+	return newBeliefs(results, synced).write(ctx, tx, p.job.ID)
 }
 
 // touched lists the topics of what was done or tried, and says whether a token was
@@ -206,12 +173,4 @@ const (
 		order by hashtextextended(token, 0), topic
 		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
 		do update set since = greatest(s.since, excluded.since), doubted = excluded.doubted, job_id = excluded.job_id`
-
-	announce = `
-		insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted)
-		select $1, token, $3, '-infinity', true from unnest($2::text[]) as now (token)
-		where exists (select from bulksub.synced where topic = $1)
-		order by hashtextextended(token, 0)
-		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
-		do update set doubted = true, job_id = excluded.job_id where not s.doubted or s.job_id <> excluded.job_id`
 )

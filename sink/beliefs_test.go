@@ -121,7 +121,7 @@ func TestAnnounced(t *testing.T) {
 			}
 			must(t, p.Record(t.Context(), test.results))
 			wantBeliefs(t, db, test.want...)
-			must(t, p.Announce(t.Context(), add("b"), []string{long}))
+			must(t, p.Announce(t.Context(), add("b"), []string{long, "\x00", "\ufffd"}))
 			if n := ask[int](t, db, `select count(*) from bulksub.subscriptions where since = '-infinity' and doubted and length(token) = 4096`); n != 1 {
 				t.Error("a long token is not in doubt")
 			}

@@ -37,18 +37,23 @@ func readHeader(path string, asked Asked) (*header, error) {
 		return nil, err
 	}
 	h := &header{file: file}
-	held, err := lock(file)
-	if held || err != nil {
-		err = unlockable(path, held, err)
-	} else if fresh, wrong := h.agree(path, asked); fresh != nil {
-		h, err = nil, unclaimed(path)
-	} else {
-		err = wrong
-	}
-	if h == nil || err != nil {
+	if fresh, err := h.examine(path, asked); fresh || err != nil {
 		file.Close()
+		return nil, err
 	}
-	return h, err
+	return h, nil
+}
+
+// examine reports whether the header is still to be written.
+func (h *header) examine(path string, asked Asked) (fresh bool, err error) {
+	if held, err := lock(h.file); held || err != nil {
+		return false, unlockable(path, held, err)
+	}
+	text, err := h.agree(path, asked)
+	if err == nil && text != nil {
+		return true, unclaimed(path)
+	}
+	return false, err
 }
 
 // newHere reports a [*ResultsError] if no new job can have its results there.
@@ -67,7 +72,8 @@ func newHere(path string) error {
 	return unwritable(path, err)
 }
 
-// openToRead opens a file of ours as [openResults] does, to be read alone; it must be one that can be written.
+// openToRead opens a file as [openResults] does, which must be one that can be written, and
+// writes nothing.
 func openToRead(name string) (*os.File, error) {
 	info, err := os.Lstat(name)
 	switch {

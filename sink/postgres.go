@@ -63,8 +63,8 @@ const (
 
 // OpenPostgres opens the job with the name, which it makes if there is none. If
 // name is empty, it is made from what is asked: an unfinished job of that name
-// goes on, after a finished one a new one begins, and it is a [*HeldError] if
-// another process is at work on it. A job that was asked something else is a
+// goes on, but for a sync that has a plan already; after that, and after a finished job,
+// a new one begins, and it is a [*HeldError] if another process is at work on it. A job that was asked something else is a
 // [*MismatchError], and one that was cancelled a [*ClosedError]. A database that goes away is waited for as long as patience
 // says. Close it after use: until then it renews its leases.
 func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked, patience time.Duration) (*Postgres, error) {
