@@ -37,6 +37,8 @@ func (d *doctor) jobInDatabase(ctx context.Context) (string, error) {
 		return "", err
 	case j.Done:
 		return fmt.Sprintf("%s has ended; what failed in it would be tried again", j.Name), nil
+	case d.options.asked.sync != nil && d.options.ledger.job == "":
+		return fmt.Sprintf("%s is unfinished; a new one overtakes it, unless it had not begun to send", j.Name), nil
 	}
 	return fmt.Sprintf("%s is unfinished, and would go on", j.Name), nil
 }
