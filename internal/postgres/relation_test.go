@@ -218,6 +218,10 @@ func TestResolveWithoutRights(t *testing.T) {
 	if err := ask(Wanted{Table: "plain"}); err != nil {
 		t.Errorf("with a right to the two columns alone: %v", err)
 	}
+	exec(t, pool, "alter table plain add topic text")
+	if err := ask(Wanted{Table: "plain", Further: []string{"topic"}}); err == nil || err.Error() != `table "public"."plain": `+advice+"table plain (SQLSTATE 42501)" {
+		t.Errorf("without a right to a further column: %v", err)
+	}
 }
 
 func TestSelectJoinsConditions(t *testing.T) {
