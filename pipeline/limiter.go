@@ -52,6 +52,9 @@ func (l *Limiter) SetRate(perSecond float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ceiling := ceilingOf(perSecond)
+	if ceiling == l.ceiling {
+		return
+	}
 	if l.throttle.Rate >= min(l.ceiling, ceiling) {
 		l.throttle.Rate = ceiling
 	}
@@ -137,6 +140,13 @@ func (l *Limiter) Answered(_ context.Context, g Grant, q Quota) error {
 	}
 	l.tune(now, l.last)
 	return nil
+}
+
+// Ceiling is the rate that the user allows; +Inf without a ceiling.
+func (l *Limiter) Ceiling() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ceiling
 }
 
 // Rate is the rate that is granted now; +Inf without a ceiling.

@@ -18,9 +18,10 @@ import (
 // one statement ahead of the call, and the call goes when what was there before has
 // run out. A quota that one process meets slows all of them ([pipeline.Throttle]).
 //
-// Each process brings a ceiling of its own and keeps to it by itself; the bucket
-// runs out at the highest ceiling of late, so that a slow process does not hold up
-// a fast one.
+// Each process brings a ceiling of its own and keeps to it by itself
+// ([pipeline.Limiter.SetRate] changes it for every call that is not granted yet); the
+// bucket runs out at the highest ceiling of the last two seconds, so that a slow
+// process does not hold up a fast one.
 type Budget struct {
 	pool    *pgxpool.Pool
 	project string
@@ -30,7 +31,6 @@ type Budget struct {
 	lot     lot           // with the turn
 
 	mu        sync.Mutex
-	ceiling   float64 // token operations per second of this process; +Inf: none
 	pace      pipeline.Pace
 	largest   int       // the most operations asked for at once
 	throttled bool      // the service had brought the rate down when we last asked
@@ -61,15 +61,13 @@ const (
 	budgetTimeout = 5 * time.Second
 )
 
-// OpenBudget opens the budget of a project, with a ceiling of perSecond token
-// operations for this process, 0 meaning none. A database that goes away is
-// waited for as long as patience says.
-func OpenBudget(ctx context.Context, pool *pgxpool.Pool, project string, perSecond float64, patience time.Duration) (*Budget, error) {
+// OpenBudget opens the budget of a project; own is the limiter of this process, and
+// nobody else's. A database that goes away is waited for as long as patience says.
+func OpenBudget(ctx context.Context, pool *pgxpool.Pool, project string, own *pipeline.Limiter, patience time.Duration) (*Budget, error) {
 	b := &Budget{
 		pool:    pool,
 		project: project,
-		ceiling: ceilingOf(perSecond),
-		own:     pipeline.NewLimiter(perSecond),
+		own:     own,
 		retry:   postgres.Retrier{Patience: patience, Timeout: budgetTimeout},
 		turn:    make(chan struct{}, 1),
 	}
@@ -83,35 +81,6 @@ func OpenBudget(ctx context.Context, pool *pgxpool.Pool, project string, perSeco
 		return nil, b.explain(err)
 	}
 	return b, nil
-}
-
-func ceilingOf(perSecond float64) float64 {
-	if perSecond <= 0 {
-		return math.Inf(1)
-	}
-	return perSecond
-}
-
-// SetRate gives this process another ceiling, 0 meaning none, which holds for every
-// call that is not granted yet. A bucket that ran out at the old one runs out at the
-// new one from now on, until another process brings a higher one.
-func (b *Budget) SetRate(ctx context.Context, perSecond float64) error {
-	before, now := b.most(), ceilingOf(perSecond)
-	if err := b.replace(ctx, before, now); err != nil {
-		return b.explain(err)
-	}
-	b.mu.Lock()
-	b.ceiling = now
-	b.mu.Unlock()
-	b.own.SetRate(perSecond)
-	return nil
-}
-
-// most is this process's ceiling.
-func (b *Budget) most() float64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.ceiling
 }
 
 // Wait blocks until n token operations may be sent at once, or ctx ends. Callers
@@ -202,7 +171,7 @@ func (l *lot) giveUp(now time.Time) {
 // one at least. Calls that may be late have places that are further apart.
 func (b *Budget) refill(ctx context.Context, n int) error {
 	calls, room := 1, float64(n)
-	if rate := min(b.lot.grant.Rate, b.most()); !math.IsInf(rate, 1) {
+	if rate := min(b.lot.grant.Rate, b.own.Ceiling()); !math.IsInf(rate, 1) {
 		calls = max(1, int(min(rate*lotTime.Seconds(), mostLot))/n)
 	}
 	if calls > 1 {

@@ -7,17 +7,17 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// leak computes what is in the bucket now, and the rate at which it runs out. The clock
-// may have been read before the row was to be had: it never stands behind the row.
+// leak computes what is in the bucket now, and the rate at which it runs out: until now
+// at the ceiling of before if that was higher. The clock may have been read before the row
+// was to be had: it never stands behind the row.
 const leak = `
-	select *, case when outflow = 'infinity' then 0
-		else greatest(0, level - extract(epoch from now - level_at) * outflow) end as content
+	select *, least(rate, top) as outflow, case when ran = 'infinity' then 0
+		else greatest(0, level - extract(epoch from now - level_at) * ran) end as content
 	from (
-		select *, least(rate, top) as outflow from (
-			select *, case when $2 >= ceiling or ceiling_at < now - interval '2 s' then $2 else ceiling end as top
-			from (select *, greatest(clock_timestamp(), level_at) as now from bulksub.budgets where project = $1 for update) as row
-		) as with_top
-	) as with_outflow`
+		select *, least(rate, greatest(ceiling, $2)) as ran,
+			case when $2 >= ceiling or ceiling_at < now - interval '2 s' then $2 else ceiling end as top
+		from (select *, greatest(clock_timestamp(), level_at) as now from bulksub.budgets where project = $1 for update) as row
+	) as with_top`
 
 // take pours n operations in and says how long it takes until they may go. Without a
 // grant it is too long to promise anything: ask again after the wait.
@@ -41,7 +41,7 @@ func (b *Budget) take(ctx context.Context, n int) (g pipeline.Grant, wait time.D
 				returning b.project
 			)
 			select now, outflow, rate < top, greatest(seconds, 0), exists (select from poured) from turn`,
-			b.project, b.most(), float64(n), ahead.Seconds()).Scan(&now, &rate, &throttled, &seconds, &granted)
+			b.project, b.own.Ceiling(), float64(n), ahead.Seconds()).Scan(&now, &rate, &throttled, &seconds, &granted)
 	})
 	if err != nil {
 		return pipeline.Grant{}, 0, err
@@ -53,17 +53,6 @@ func (b *Budget) take(ctx context.Context, n int) (g pipeline.Grant, wait time.D
 		return pipeline.Grant{}, time.Duration(min(seconds-ahead.Seconds(), waitMost.Seconds()) * float64(time.Second)), nil
 	}
 	return pipeline.Grant{At: now, Rate: rate}, time.Duration(seconds * float64(time.Second)), nil
-}
-
-// replace replaces a ceiling of the bucket, which has run out at it until now.
-func (b *Budget) replace(ctx context.Context, before, ceiling float64) error {
-	return b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		_, err := b.pool.Exec(ctx, `
-			with bucket as materialized (`+leak+`)
-			update bulksub.budgets b set level = content, level_at = now, ceiling = $3, ceiling_at = now
-			from bucket where b.project = bucket.project and b.ceiling = $2`, b.project, before, ceiling)
-		return err
-	})
 }
 
 // change changes what the service has brought the rate down to. now is the database's

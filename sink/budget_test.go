@@ -17,7 +17,7 @@ import (
 func budgets(t *testing.T, pool *pgxpool.Pool, ceilings ...float64) (list []*Budget) {
 	t.Helper()
 	for _, ceiling := range ceilings {
-		b, err := OpenBudget(t.Context(), pool, "p", ceiling, time.Second)
+		b, err := OpenBudget(t.Context(), pool, "p", pipeline.NewLimiter(ceiling), time.Second)
 		must(t, err)
 		list = append(list, b)
 	}

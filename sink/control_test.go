@@ -2,6 +2,7 @@ package sink
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,7 @@ import (
 // when the job's row is looked at besides.
 func steered(t *testing.T, db *pgxpool.Pool) *Steering {
 	t.Helper()
-	b, err := OpenBudget(t.Context(), db, "p", 0, time.Second)
+	b, err := OpenBudget(t.Context(), db, "p", pipeline.NewLimiter(0), time.Second)
 	must(t, err)
 	s, err := Steer(t.Context(), newPostgres(t, db, "job"), b, 0)
 	must(t, err)
@@ -59,7 +60,7 @@ func TestPauseIsSeen(t *testing.T) {
 
 // ashore is a steering without a database: a place for each call is in its lot.
 func ashore() *Steering {
-	b := &Budget{own: pipeline.NewLimiter(0), ceiling: ceilingOf(0), turn: make(chan struct{}, 1)}
+	b := &Budget{own: pipeline.NewLimiter(0), turn: make(chan struct{}, 1)}
 	b.lot = lot{grant: pipeline.Grant{At: time.Now()}, until: time.Now().Add(time.Hour)}
 	s := &Steering{Budget: b, job: new(Postgres), free: make(chan struct{})}
 	close(s.free)
@@ -170,10 +171,10 @@ func TestRateOfAJob(t *testing.T) {
 	for _, test := range []struct {
 		set  *float64
 		want float64
-	}{{&rate, 100}, {nil, 0}} {
+	}{{&rate, 100}, {nil, math.Inf(1)}} {
 		must(t, SetRate(t.Context(), db, s.job.job, test.set))
 		must(t, s.look(t.Context()))
-		if got := s.most(); got != ceilingOf(test.want) {
+		if got := s.own.Ceiling(); got != test.want {
 			t.Errorf("rate %v, want %v", got, test.want)
 		}
 	}
@@ -190,25 +191,25 @@ func TestAnotherRate(t *testing.T) {
 		_, err := b.Wait(t.Context(), 1000)
 		went <- err
 	}()
-	must(t, b.SetRate(t.Context(), 1_000_000))
+	b.own.SetRate(1_000_000)
 	must(t, <-went)
-	mustExec(t, b.pool, `update bulksub.budgets set level_at = level_at - interval '1 min'`)
-	must(t, b.SetRate(t.Context(), 100))
+	b.own.SetRate(100)
+	mustExec(t, b.pool, `update bulksub.budgets set level_at = level_at - interval '1 min', ceiling_at = ceiling_at - interval '1 min'`)
 	if g, _, ok := place(t, b, 1000); !ok || g.Rate != 100 {
 		t.Errorf("a place at a rate of %v: %t", g.Rate, ok)
 	}
 }
 
-// All processes of a job have heard of the lower rate when the last one has: no
-// bucket runs out at the old one then.
+// The bucket runs out at the lower rate two seconds after the last process has heard
+// of it.
 func TestALowerRateOfTwoProcesses(t *testing.T) {
-	list := budgets(t, pgtest.New(t), 4000, 4000, 50)
+	pool := pgtest.New(t)
+	list := budgets(t, pool, 4000, 4000, 50)
 	place(t, list[0], 10)
 	for i, want := range []float64{4000, 100} {
-		must(t, list[i].SetRate(t.Context(), 100))
-		if i == 0 {
-			place(t, list[1], 10) // has not heard of it
-		}
+		list[i].own.SetRate(100)
+		mustExec(t, pool, `update bulksub.budgets set level_at = level_at - interval '2 s', ceiling_at = ceiling_at - interval '2 s'`)
+		place(t, list[1], 10) // at first it has not heard of it
 		if g, _, _ := place(t, list[2], 1); g.Rate != want {
 			t.Errorf("after process %d the rate is %v, want %v", i, g.Rate, want)
 		}

@@ -14,9 +14,8 @@ import (
 // cannot be asked, what was said last holds.
 type Steering struct {
 	*Budget
-	job  *Postgres
-	own  float64  // the rate while none is set for the job
-	rate *float64 // that is set for the job; the watch's
+	job       *Postgres
+	perSecond float64 // the rate while none is set for the job
 
 	mu   sync.Mutex
 	free chan struct{} // closed while the job is not paused
@@ -34,7 +33,7 @@ const steerEvery = time.Second
 // seen what was said so far: a [*ClosedError] if the job was cancelled. perSecond
 // is the rate of this process while none is set for the job.
 func Steer(ctx context.Context, job *Postgres, budget *Budget, perSecond float64) (*Steering, error) {
-	s := &Steering{Budget: budget, job: job, own: perSecond, free: make(chan struct{}), stop: make(chan struct{})}
+	s := &Steering{Budget: budget, job: job, perSecond: perSecond, free: make(chan struct{}), stop: make(chan struct{})}
 	close(s.free)
 	err := job.retry.Do(ctx, func(ctx context.Context, _ bool) error { return s.look(ctx) })
 	if err == nil {
@@ -128,7 +127,8 @@ func (s *Steering) look(ctx context.Context) error {
 		return err
 	}
 	s.heed(state, paused)
-	return s.adopt(ctx, rate)
+	s.adopt(rate)
+	return nil
 }
 
 func (s *Steering) heed(state string, paused bool) {
@@ -144,19 +144,10 @@ func (s *Steering) heed(state string, paused bool) {
 	}
 }
 
-// adopt goes over to another rate. One that could not be told to the database is
-// adopted at the next look.
-func (s *Steering) adopt(ctx context.Context, rate *float64) error {
-	if rate == s.rate || rate != nil && s.rate != nil && *rate == *s.rate {
-		return nil
+// adopt goes over to the rate that is set for the job, or back to our own.
+func (s *Steering) adopt(rate *float64) {
+	if rate == nil {
+		rate = &s.perSecond
 	}
-	perSecond := s.own
-	if rate != nil {
-		perSecond = *rate
-	}
-	if err := s.SetRate(ctx, perSecond); err != nil {
-		return err
-	}
-	s.rate = rate
-	return nil
+	s.own.SetRate(*rate)
 }

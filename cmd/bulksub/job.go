@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -130,6 +129,7 @@ type job struct {
 	sync     *inSync
 	few      *sink.Memory
 	service  *service
+	limiter  *pipeline.Limiter // of this process
 	meter    *pipeline.Meter
 	results  string // where the results lie, for people
 	again    string // what to add to the command so that it goes on with this job
@@ -141,7 +141,7 @@ type job struct {
 // openJob opens the sink and, if there is anything left to do, the way to the
 // service.
 func openJob(ctx context.Context, in *input, o jobOptions) (*job, error) {
-	j := &job{in: in, options: o, meter: pipeline.NewMeter(), looks: pipeline.NewMeter()}
+	j := &job{in: in, options: o, limiter: pipeline.NewLimiter(o.service.rate), meter: pipeline.NewMeter(), looks: pipeline.NewMeter()}
 	var err error
 	if j.service, err = openService(ctx, o); err != nil {
 		return nil, err
@@ -155,14 +155,9 @@ func openJob(ctx context.Context, in *input, o jobOptions) (*job, error) {
 
 // collectors are where the job's metrics come from.
 func (j *job) collectors() []prometheus.Collector {
-	rate := j.options.service.rate
-	if rate == 0 {
-		rate = math.Inf(1)
-	}
-	ceiling := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "bulksub_rate_ceiling_tokens_per_second", Help: "The rate that was asked for; +Inf without a ceiling.",
-	})
-	ceiling.Set(rate)
+	ceiling := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "bulksub_rate_ceiling_tokens_per_second", Help: "The rate that was asked for, or set for the job since; +Inf without a ceiling.",
+	}, j.limiter.Ceiling)
 	all := []prometheus.Collector{j.meter, ceiling}
 	if j.database != nil {
 		all = append(all, j.database)

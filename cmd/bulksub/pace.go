@@ -22,9 +22,9 @@ type pace struct {
 func (j *job) openPace(ctx context.Context, s *signals) (*pace, error) {
 	f := j.options.service
 	if j.database == nil {
-		return &pace{budget: pipeline.NewLimiter(f.rate), stop: s.stop, cancel: func() {}}, nil
+		return &pace{budget: j.limiter, stop: s.stop, cancel: func() {}}, nil
 	}
-	budget, err := sink.OpenBudget(ctx, j.in.pool, j.service.project, f.rate, f.patience)
+	budget, err := sink.OpenBudget(ctx, j.in.pool, j.service.project, j.limiter, f.patience)
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"net/http"
 	"os"
 	"os/exec"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -101,16 +105,44 @@ func TestPauseContinueCancel(t *testing.T) {
 	p.wantResults("news", place{results: func() ([]string, error) { return sqlLines(db, "it") }}, rows)
 }
 
-// A job whose rate would take hours, longer than any test may, ends at another one.
+// A job whose rate would take hours, longer than any test may, ends at another one, which its
+// metrics tell.
 func TestSetRateWhileItRuns(t *testing.T) {
 	t.Parallel()
-	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	p, db, address := newProgram(t, scriptFate), pgtest.New(t), freeAddress(t)
 	fillTable(t, db, 10_000)
+	var mu sync.Mutex
+	var ceilings []string
+	p.each(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ceilings = append(ceilings, ceilingShown(t, address))
+	})
 	p.at(1, func(*os.Process) { jobs(t, db, "set", "it", "--rate", "100000") })
-	code, s := p.run("subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "1", "--attempts", "1", "--database-url", db.Config().ConnString())
+	code, s := p.run("subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "1", "--attempts", "1", "--metrics-listen", address,
+		"--database-url", db.Config().ConnString())
 	if code != exitFailedRows || s.Rows != 10_000 {
 		t.Errorf("ended with %d: %+v", code, s)
 	}
+	if first, last := ceilings[0], ceilings[len(ceilings)-1]; first != "1" || last != "100000" {
+		t.Errorf("the ceiling was shown as %s and then as %s", first, last)
+	}
+}
+
+// ceilingShown is the ceiling that a run tells of.
+func ceilingShown(t *testing.T, address string) string {
+	resp, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "bulksub_rate_ceiling_tokens_per_second "); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 // All processes of a job are cancelled at once.
