@@ -11,7 +11,7 @@ const (
 	mostChunkRows = 512
 	// heldPoll is how often a process that has nothing left to claim looks
 	// whether another has died.
-	heldPoll = time.Second
+	heldPoll = 2 * time.Second
 )
 
 // claim is a segment on its way through this run. The loop owns it once its

@@ -9,8 +9,8 @@ import (
 )
 
 // Steering is a [Budget] that heeds what people say to a job while it runs: [Pause],
-// [Continue], [Cancel], [SetRate]. It looks at the job's row once a second, so that
-// fifty processes cost the database fifty look-ups by a key; while the database
+// [Continue], [Cancel], [SetRate]. It looks at the job's row every two seconds, so that
+// fifty processes cost the database 25 look-ups by a key a second; while the database
 // cannot be asked, what was said last holds.
 type Steering struct {
 	*Budget
@@ -27,7 +27,9 @@ type Steering struct {
 
 var _ pipeline.Budget = (*Steering)(nil)
 
-const steerEvery = time.Second
+// steerEvery leaves a process that waits room for one question more in that time, and
+// still asks no more than one a second.
+const steerEvery = 2 * time.Second
 
 // Steer begins to watch an open job, until ctx ends or Close. It blocks until it has
 // seen what was said so far: a [*ClosedError] if the job was cancelled. perSecond

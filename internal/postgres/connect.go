@@ -14,7 +14,12 @@ import (
 // writes, renews its leases and asks for its next calls at the same time.
 const MostConnections = 4
 
-const connectTimeout = 10 * time.Second
+const (
+	connectTimeout = 10 * time.Second
+	// pingAfter is how long a connection must have been idle to be tried before it is used: a
+	// process that waits asks every second or two, and what fails is asked again.
+	pingAfter = time.Minute
+)
 
 // UnreachableError is a database that did not answer the first question.
 type UnreachableError struct{ Err error }
@@ -52,6 +57,7 @@ func Connect(ctx context.Context, url string, most int) (*pgxpool.Pool, error) {
 	if !poolSizeGiven(url) {
 		config.MaxConns = int32(most)
 	}
+	config.ShouldPing = func(_ context.Context, conn pgxpool.ShouldPingParams) bool { return conn.IdleDuration > pingAfter }
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, &URLError{Err: err}
