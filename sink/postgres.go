@@ -31,6 +31,7 @@ type Postgres struct {
 	lease   time.Duration
 	retry   postgres.Retrier
 	effects []Effect
+	onLoss  func(segment int)
 
 	metrics ledgerMetrics
 	idle    bool        // others held all that was left when we last asked for a segment
@@ -76,6 +77,7 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 		retry:   postgres.Retrier{Patience: patience, Timeout: commitTimeout},
 		held:    make(map[int]*pipeline.Claim),
 		metrics: newLedgerMetrics(),
+		onLoss:  func(int) {},
 	}
 	if err := p.open(ctx, name, asked); err != nil {
 		return nil, err
@@ -86,6 +88,10 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 	p.startRenewing(ctx)
 	return p, nil
 }
+
+// OnLoss has tell called, once for each, with the segments of ours that another process
+// has taken over; 0 is the end of the job. Call it before the first Claim.
+func (p *Postgres) OnLoss(tell func(segment int)) { p.onLoss = tell }
 
 // Job is the job that was opened.
 func (p *Postgres) Job() Job { return p.job }

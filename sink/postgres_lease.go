@@ -94,6 +94,7 @@ func (p *Postgres) release(claim *pipeline.Claim) bool {
 func (p *Postgres) lose(claim *pipeline.Claim) {
 	if p.release(claim) {
 		claim.Lease.Lose()
+		p.onLoss(claim.Segment.Number)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // ledgerMetrics counts what happens between processes.
-type ledgerMetrics struct{ takeovers, refused prometheus.Counter }
+type ledgerMetrics struct{ takeovers, refused, dropped prometheus.Counter }
 
 func newLedgerMetrics() ledgerMetrics {
 	return ledgerMetrics{
@@ -18,6 +18,9 @@ func newLedgerMetrics() ledgerMetrics {
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "bulksub_refused_commits_total", Help: "Segments whose results were refused, for another process had taken them over.",
+		}),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "bulksub_dropped_rows_total", Help: "Rows whose results were among those: the other process records them.",
 		}),
 	}
 }
@@ -31,6 +34,7 @@ func (p *Postgres) Describe(descs chan<- *prometheus.Desc) {
 	descs <- segmentsNow
 	p.metrics.takeovers.Describe(descs)
 	p.metrics.refused.Describe(descs)
+	p.metrics.dropped.Describe(descs)
 }
 
 // Collect implements [prometheus.Collector]. It asks the database, for two seconds at
@@ -38,11 +42,12 @@ func (p *Postgres) Describe(descs chan<- *prometheus.Desc) {
 func (p *Postgres) Collect(metrics chan<- prometheus.Metric) {
 	p.metrics.takeovers.Collect(metrics)
 	p.metrics.refused.Collect(metrics)
+	p.metrics.dropped.Collect(metrics)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	rows, _ := p.pool.Query(ctx, `
 		select state, count(s.number) from (values ('done'), ('held'), ('open')) as states (state)
-		left join bulksub.segments s on s.job_id = $1
+		left join bulksub.segments s on s.job_id = $1 and number > 0
 			and state = case when done then 'done' when owner is not null and lease_end > clock_timestamp() then 'held' else 'open' end
 		group by state`, p.job.ID)
 	var state string

@@ -70,7 +70,9 @@ func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, results []pipeline.Res
 	for claim := range lost {
 		p.refuse(claim)
 	}
-	return slices.DeleteFunc(slices.Clone(results), func(r pipeline.Result) bool { return lost[r.Claim] }), nil
+	kept := slices.DeleteFunc(slices.Clone(results), func(r pipeline.Result) bool { return lost[r.Claim] })
+	p.metrics.dropped.Add(float64(len(results) - len(kept)))
+	return kept, nil
 }
 
 // missing drops the results that an earlier try has written after all: the ones

@@ -108,6 +108,7 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 		return err
 	}
 	defer j.close(log)
+	j.tellLosses(log)
 	shown, err := startTelemetry(o.metrics, o.asked.command, log, j.collectors()...)
 	if err != nil {
 		return err
@@ -151,6 +152,20 @@ func openJob(ctx context.Context, in *input, o jobOptions) (*job, error) {
 		return nil, err
 	}
 	return j, nil
+}
+
+// tellLosses has the log tell of what other processes take over from this one.
+func (j *job) tellLosses(log *slog.Logger) {
+	if j.database == nil {
+		return
+	}
+	j.database.OnLoss(func(segment int) {
+		if segment == 0 {
+			log.Warn("the end of the job was lost: another process has taken it over, and tells how it went")
+			return
+		}
+		log.Warn("a segment was lost: another process has taken it over; its rows are recorded there", "segment", segment)
+	})
 }
 
 // collectors are where the job's metrics come from.
