@@ -12,13 +12,15 @@ create table bulksub.jobs (
 	paused      boolean     not null default false,
 	rate        float8      check (rate >= 0), -- set for all its processes, 0: no ceiling; null: as each was started
 	created_at  timestamptz not null default clock_timestamp(),
-	finished_at timestamptz
+	finished_at timestamptz,
+	ended       bigint      not null default 0, -- how often its end has been reached
+	outcome     json        -- what all of its processes tell, since then
 );
 create index jobs_series on bulksub.jobs (series, id);
 
 create table bulksub.segments (
 	job_id    bigint  not null references bulksub.jobs on delete cascade,
-	number    integer not null check (number > 0),
+	number    integer not null check (number >= 0), -- 0: the end of the job, which has no rows and is never done
 	bounds    text    not null,
 	done      boolean not null default false,
 	owner     text    check (owner <> ''), -- random for each process; null: nobody

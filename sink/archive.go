@@ -22,6 +22,11 @@ type column struct {
 func (p *Pruner) chunk(ctx context.Context, do func(context.Context, pgx.Tx, []column) error) error {
 	return p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		return pgx.BeginFunc(ctx, p.Pool, func(tx pgx.Tx) error {
+			if p.Fence != nil {
+				if err := p.Fence(ctx, tx); err != nil {
+					return err
+				}
+			}
 			_, err := tx.Exec(ctx, `set local datestyle to iso; set local intervalstyle to postgres;
 				set local extra_float_digits to 3; set local lc_monetary to 'C'; select from `+p.Relation.Name+` where false`)
 			if err != nil {

@@ -11,6 +11,8 @@
 //   - A process whose lease somebody else has taken over writes nothing (P9): each
 //     write compares the segment's fence in the same transaction. One process or
 //     fifty, the results are the same (P12).
+//   - What is left when every row has a result is done once, by one of the processes
+//     ([Postgres.End]), and all of them tell the same.
 //   - What a job changes besides ([Effect]) is there with its results, or not at all.
 //   - So is what the service is believed to hold for topics under sync; [Postgres.Stage]
 //     plans what a sync is to send.

@@ -25,7 +25,8 @@ type Overview struct {
 	Ended    *time.Time // finished or cancelled
 	Segments Segments
 	Counts   pipeline.Counts
-	Pruned   int64 // rows that are pruned now
+	Pruned   int64           // rows that are pruned now
+	Outcome  json.RawMessage // as End has kept it; nil: the end was not reached
 }
 
 // Segments says how far the segments of a job are. More may be cut unless all are
@@ -33,25 +34,25 @@ type Overview struct {
 type Segments struct {
 	Cut     int64 `json:"cut"`
 	Done    int64 `json:"done"`
-	Held    int64 `json:"held"` // by processes whose lease runs
+	Held    int64 `json:"held"` // by processes whose lease runs, the end of the job among them
 	Planned bool  `json:"planned"`
 }
 
 // Overviews looks at the newest jobs, or at the one with the name.
 func Overviews(ctx context.Context, pool *pgxpool.Pool, name string, most int) ([]Overview, error) {
 	rows, _ := pool.Query(ctx, `
-		select j.id, j.name, j.asked, j.state, j.line, j.paused, j.rate, j.expected, j.created_at, j.finished_at, j.planned,
+		select j.id, j.name, j.asked, j.state, j.line, j.paused, j.rate, j.expected, j.created_at, j.finished_at, j.outcome, j.planned,
 			s.cut, s.done, s.held, coalesce(c.counts, '{}'),
 			(select count(*) from bulksub.pruned p where p.job_id = j.id and p.restored_at is null)
 		from (select * from bulksub.jobs where $1 in ('', name) order by id desc limit $2) as j
 		left join lateral (
-			select count(*) as cut, count(*) filter (where done) as done,
+			select count(*) filter (where number > 0) as cut, count(*) filter (where done) as done,
 				count(*) filter (where not done and owner is not null and lease_end > clock_timestamp()) as held
 			from bulksub.segments where job_id = j.id) as s on true
 		left join lateral (select jsonb_object_agg(status, n) as counts from (`+countsOf("j.id")+`) as n) as c on true
 		order by j.id desc`, name, most)
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o Overview, err error) {
-		err = row.Scan(&o.ID, &o.Name, &o.Asked, &o.State, &o.Line, &o.Paused, &o.Rate, &o.Expected, &o.Created, &o.Ended,
+		err = row.Scan(&o.ID, &o.Name, &o.Asked, &o.State, &o.Line, &o.Paused, &o.Rate, &o.Expected, &o.Created, &o.Ended, &o.Outcome,
 			&o.Segments.Planned, &o.Segments.Cut, &o.Segments.Done, &o.Segments.Held, &o.Counts, &o.Pruned)
 		o.Done = o.State == StateDone
 		return o, err

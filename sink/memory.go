@@ -11,6 +11,8 @@ import (
 // memory, so the input must be small. Results and Counts may be called at any
 // time.
 type Memory struct {
+	Lease *pipeline.Lease // that is needed for what is kept here; nil: none
+
 	mu      sync.Mutex
 	last    pipeline.Segment
 	results []pipeline.Result
@@ -28,7 +30,7 @@ func (m *Memory) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim
 		return nil, pipeline.ErrNothingLeft
 	}
 	m.last = next
-	return &pipeline.Claim{Segment: next}, nil
+	return &pipeline.Claim{Segment: next, Lease: m.Lease}, nil
 }
 
 // Record keeps the results.

@@ -53,6 +53,7 @@ type Job struct {
 	Asked Asked
 	Done  bool // it had ended when it was opened, with no row left to ask again
 	state string
+	ended int64 // how often its end had been reached
 }
 
 const (
@@ -103,7 +104,7 @@ func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
 	if err := p.job.takes(asked); err != nil {
 		return err
 	}
-	_, held, err := p.lookAround(ctx)
+	_, held, err := p.lookAround(ctx, 0)
 	switch {
 	case err != nil:
 		return err
@@ -162,11 +163,11 @@ func InspectPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked
 	return j, err
 }
 
-const selectJob = `select id, name, asked, state from bulksub.jobs `
+const selectJob = `select id, name, asked, state, ended from bulksub.jobs `
 
 func scanJob(row pgx.Row) (Job, error) {
 	var j Job
-	err := row.Scan(&j.ID, &j.Name, &j.Asked, &j.state)
+	err := row.Scan(&j.ID, &j.Name, &j.Asked, &j.state, &j.ended)
 	j.Done = j.state == StateDone
 	return j, err
 }
@@ -241,30 +242,6 @@ func (p *Postgres) reopenFailed(ctx context.Context, tx pgx.Tx) error {
 	p.job.Done = false
 	_, err = tx.Exec(ctx, `update bulksub.jobs set state = 'open', finished_at = null where id = $1`, p.job.ID)
 	return err
-}
-
-// Complete closes the job. It returns [pipeline.ErrHeldElsewhere] if a segment is
-// not finished: another process has it; and a [*ClosedError] if somebody has
-// cancelled the job meanwhile.
-func (p *Postgres) Complete(ctx context.Context) error {
-	var state string
-	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		_, err := p.pool.Exec(ctx, `
-			update bulksub.jobs set state = 'done', finished_at = clock_timestamp()
-			where id = $1 and state = 'open' and planned
-			and not exists (select from bulksub.segments where job_id = $1 and not done)`, p.job.ID)
-		if err != nil {
-			return err
-		}
-		return p.pool.QueryRow(ctx, `select state from bulksub.jobs where id = $1`, p.job.ID).Scan(&state)
-	})
-	if err != nil {
-		return fmt.Errorf("close job %s: %w", p.job.Name, err)
-	}
-	if state == StateOpen {
-		return fmt.Errorf("close job %s: %w", p.job.Name, pipeline.ErrHeldElsewhere)
-	}
-	return closed(p.job.Name, state)
 }
 
 // Counts counts the results, those of earlier runs and of other processes

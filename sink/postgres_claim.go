@@ -62,7 +62,7 @@ func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		asked = time.Now()
 		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) (err error) {
-			if s, fence, expired, err = p.take(ctx, tx); err != nil {
+			if s, fence, expired, err = p.take(ctx, tx, false); err != nil {
 				return err
 			}
 			done, err = p.recorded(ctx, tx, s.Number)
@@ -83,18 +83,19 @@ func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
 	return claim, nil
 }
 
-// take takes a segment, and tells whether another process let its lease expire.
-func (p *Postgres) take(ctx context.Context, tx pgx.Tx) (s pipeline.Segment, fence int64, expired bool, err error) {
+// take takes a segment, or the end of the job, and tells whether another process let its
+// lease expire.
+func (p *Postgres) take(ctx context.Context, tx pgx.Tx, end bool) (s pipeline.Segment, fence int64, expired bool, err error) {
 	err = tx.QueryRow(ctx, `
 		update bulksub.segments s set owner = $2, process = $3, fence = s.fence + 1, lease_end = clock_timestamp() + $4
 		from (
 			select number, owner from bulksub.segments
-			where job_id = $1 and not done and number <> all($5)
+			where job_id = $1 and not done and number <> all($5) and (number = 0) = $6
 			and (owner is null or owner = $2 or lease_end < clock_timestamp())
 			order by number limit 1 for update skip locked) as free
 		where s.job_id = $1 and s.number = free.number
 		returning s.number, s.bounds, s.fence, coalesce(free.owner <> $2, false)`,
-		p.job.ID, p.owner, p.process, p.lease, p.inHand()).Scan(&s.Number, &s.Bounds, &fence, &expired)
+		p.job.ID, p.owner, p.process, p.lease, p.inHand(), end).Scan(&s.Number, &s.Bounds, &fence, &expired)
 	return s, fence, expired, err
 }
 
@@ -178,7 +179,7 @@ func (p *Postgres) lastSegment(ctx context.Context) (last pipeline.Segment, plan
 // nothingToTake says why there is nothing to claim, or nil if there may be
 // something after all.
 func (p *Postgres) nothingToTake(ctx context.Context) error {
-	free, held, err := p.lookAround(ctx)
+	free, held, err := p.lookAround(ctx, 1)
 	switch {
 	case err != nil:
 		return err

@@ -105,15 +105,16 @@ func (p *Postgres) refuse(claim *pipeline.Claim) {
 }
 
 // lookAround reports whether an unfinished segment that is not in our hands is free,
-// and whether another process holds one. The segments of a process that is known to
+// and whether another process holds one; from is the first that counts, 0 the end. The
+// segments of a process that is known to
 // have died on this machine become free, so that a run after a kill need not wait
 // for its leases.
-func (p *Postgres) lookAround(ctx context.Context) (free, held bool, err error) {
+func (p *Postgres) lookAround(ctx context.Context, from int) (free, held bool, err error) {
 	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		free, held = false, false
 		rows, _ := p.pool.Query(ctx, `
 			select distinct coalesce(owner, ''), coalesce(process, ''), owner is null or owner = $2 or lease_end < clock_timestamp()
-			from bulksub.segments where job_id = $1 and not done and number <> all($3)`, p.job.ID, p.owner, p.inHand())
+			from bulksub.segments where job_id = $1 and not done and number <> all($3) and number >= $4`, p.job.ID, p.owner, p.inHand(), from)
 		var dead []string
 		var owner, process string
 		var ended bool

@@ -38,6 +38,7 @@ type Pruner struct {
 	Max      float64 // the share of the job's rows that may go
 	NoneOK   bool    // they may go though no row of the job was ok: somebody has looked
 	Retry    postgres.Retrier
+	Fence    Fence // before each chunk; nil: none
 }
 
 // PruneBrakeError is the prune brake: too many rows would go.
@@ -168,7 +169,7 @@ func (p *Pruner) segments(ctx context.Context) (numbers []int, err error) {
 	err = p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		rows, _ := p.Pool.Query(ctx, `
 			select number from bulksub.segments
-			where job_id = $1 and (not done or (counts->>'not_found')::bigint > 0) order by number`, p.Job.ID)
+			where job_id = $1 and (counts->>'not_found')::bigint > 0 order by number`, p.Job.ID)
 		numbers, err = pgx.CollectRows(rows, pgx.RowTo[int])
 		return err
 	})

@@ -202,7 +202,7 @@ func (p *Postgres) overtake(ctx context.Context) (overtaken bool, err error) {
 		tag, err := p.pool.Exec(ctx, `
 			with ended as (
 				update bulksub.jobs j set finished_at = clock_timestamp(), state = case
-					when j.planned and not exists (select from bulksub.segments where job_id = j.id and not done) then 'done' else 'overtaken' end
+					when j.planned and not exists (select from bulksub.segments where job_id = j.id and number > 0 and not done) then 'done' else 'overtaken' end
 				from bulksub.plans plan
 				where j.id = $1 and j.state = 'open' and plan.job_id = j.id and (plan.opened_at < clock_timestamp() - $2::interval
 					or exists (select from bulksub.segments where job_id = j.id))
@@ -265,26 +265,31 @@ func (p *Postgres) Planned() *postgres.Relation {
 }
 
 // DropPlan deletes the planned rows that have a final result. What failed stays, for
-// a run that asks again.
-func (p *Postgres) DropPlan(ctx context.Context) error {
-	for last := 0; ; {
+// a run that asks again. It is part of the job's last work.
+func (p *Postgres) DropPlan(ctx context.Context, fence Fence) error {
+	for last, more := 0, true; more; {
+		var next int
 		err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-			return p.pool.QueryRow(ctx, `
-				with next as (
-					select number from bulksub.segments where job_id = $1 and number > $2 and done order by number limit 1
-				), dropped as (
-					delete from bulksub.planned p using next, bulksub.rows r
-					where r.job_id = $1 and r.segment = next.number and r.status <> 'failed' and p.job_id = $1 and p.n = r.row_key::bigint
-				)
-				select number from next`, p.job.ID, last).Scan(&last)
+			return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+				if err := fence(ctx, tx); err != nil {
+					return err
+				}
+				return tx.QueryRow(ctx, `
+					with next as (
+						select number from bulksub.segments where job_id = $1 and number > $2 and done order by number limit 1
+					), dropped as (
+						delete from bulksub.planned p using next, bulksub.rows r
+						where r.job_id = $1 and r.segment = next.number and r.status <> 'failed' and p.job_id = $1 and p.n = r.row_key::bigint
+					)
+					select coalesce(max(number), 0) from next`, p.job.ID, last).Scan(&next)
+			})
 		})
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
 		if err != nil {
 			return fmt.Errorf("drop the plan of job %s: %w", p.job.Name, err)
 		}
+		last, more = next, next > 0
 	}
+	return nil
 }
 
 // kind is what a sync looks after, in words: the same for each of its jobs.

@@ -1,6 +1,8 @@
 package sink
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/sourcegraph/conc/pool"
 
@@ -56,8 +59,8 @@ func carryOut(t *testing.T, db *pgxpool.Pool, p *Postgres) {
 	must(t, p.Record(t.Context(), done))
 	must(t, p.Finish(t.Context(), c))
 	work(t, p, 1, nil)
-	must(t, p.DropPlan(t.Context()))
-	must(t, p.Complete(t.Context()))
+	_, err = p.End(t.Context(), func(ctx context.Context, e Ending) (json.RawMessage, error) { return nil, p.DropPlan(ctx, e.Fence) })
+	must(t, err)
 }
 
 func wantDifference(t *testing.T, got, want Difference) {
@@ -389,7 +392,7 @@ func TestDropPlanKeepsWhatFailed(t *testing.T) {
 	work(t, p, 1, map[string]pipeline.Status{"12": pipeline.Failed})
 	mustExec(t, db, `insert into bulksub.planned (job_id, n, op) values (0, 11, 'subscribe')`)
 	for range 2 {
-		must(t, p.DropPlan(t.Context()))
+		must(t, p.DropPlan(t.Context(), func(context.Context, pgx.Tx) error { return nil }))
 		if got := ask[string](t, db, `select string_agg(n::text, ' ' order by n) from bulksub.planned where job_id > 0`); got != "1 2 3 4 5 6 7 8 9 10 12" {
 			t.Errorf("left are %s", got)
 		}

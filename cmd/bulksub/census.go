@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -84,6 +85,22 @@ func (b breakdown) MarshalJSON() ([]byte, error) {
 		text = fmt.Appendf(text, "%s:%d", name, k.tokens)
 	}
 	return append(text, '}'), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON has written, in its order.
+func (b *breakdown) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	_, err := d.Token()
+	for err == nil && d.More() {
+		var k portion
+		var name json.Token
+		if name, err = d.Token(); err == nil {
+			err = d.Decode(&k.tokens)
+		}
+		k.name, _ = name.(string)
+		*b = append(*b, k)
+	}
+	return err
 }
 
 // print writes the census as lines of a table.

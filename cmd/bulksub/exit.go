@@ -89,6 +89,9 @@ func report(w io.Writer, err error, s *signals) int {
 
 // exitCode is the one place where errors become exit codes.
 func exitCode(err error) int {
+	if end, ok := errors.AsType[*trouble](err); ok {
+		return end.Exit
+	}
 	switch {
 	case err == nil:
 		return exitDone

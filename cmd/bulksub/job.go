@@ -136,7 +136,8 @@ type job struct {
 	again    string // what to add to the command so that it goes on with this job
 
 	looks    *pipeline.Meter // counts what is looked up to verify
-	verified *verification   // nil: nothing was
+	verified *verification   // by this process; nil: nothing was
+	outcome  *outcome        // nil: this run has not seen the end
 }
 
 // openJob opens the sink and, if there is anything left to do, the way to the
@@ -180,25 +181,22 @@ func (j *job) collectors() []prometheus.Collector {
 	return all
 }
 
-// run does what is left of the job: its calls, then the pruning.
+// run does what is left of the job: its calls, then its last work. A job that is done is only
+// looked at, unless that is asked for.
 func (j *job) run(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
-	if !j.sink.finished() || j.options.verify.rows > 0 {
-		if err := j.call(ctx, s, log, stderr); err != nil {
-			return err
-		}
-	}
-	if j.options.prune.on() {
-		setup, cancel := s.until(ctx)
-		defer cancel()
-		return j.sink.prune(setup)
+	setup, cancel := s.until(ctx)
+	defer cancel()
+	switch {
+	case !j.sink.finished() || j.options.verify.rows > 0:
+		return j.call(ctx, setup, s, log, stderr)
+	case j.options.prune.on():
+		return j.end(setup, nil)
 	}
 	return nil
 }
 
-// call does the rows that are left, and then looks at some that are done.
-func (j *job) call(ctx context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
-	setup, cancel := s.until(ctx)
-	defer cancel()
+// call does the rows that are left, and the last work.
+func (j *job) call(ctx, setup context.Context, s *signals, log *slog.Logger, stderr io.Writer) error {
 	if j.sync != nil && !j.sink.finished() {
 		if err := j.sync.stage(setup, j.in, j.options); err != nil {
 			return err
@@ -212,22 +210,20 @@ func (j *job) call(ctx context.Context, s *signals, log *slog.Logger, stderr io.
 		return err
 	}
 	defer pace.close()
-	if !j.sink.finished() {
-		if err := j.carry(ctx, pace, log, stderr); err != nil {
-			return err
-		}
-		if err := j.sink.Complete(ctx); err != nil {
-			return err
+	for err = pipeline.ErrHeldElsewhere; errors.Is(err, pipeline.ErrHeldElsewhere); {
+		// What others have taken over, or opened again, is waited for.
+		if err = j.carry(ctx, pace, log, stderr); err == nil {
+			err = j.end(setup, pace)
 		}
 	}
-	if j.options.verify.rows == 0 {
-		return nil
-	}
-	return pace.verdict(j.verify(setup, pace))
+	return pace.verdict(err)
 }
 
-// carry runs the pipeline under a progress display.
+// carry runs the pipeline under a progress display, unless nothing is left.
 func (j *job) carry(ctx context.Context, pace *pace, log *slog.Logger, stderr io.Writer) error {
+	if j.sink.finished() {
+		return nil
+	}
 	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, pace.paused, log, stderr)
 	defer progress.stop()
 	f := j.options.service
@@ -255,10 +251,15 @@ func (j *job) conclude(cmd *cobra.Command, runErr error, took time.Duration) err
 		ctx, cancel = context.WithTimeout(ctx, lastWords)
 	}
 	defer cancel()
-	sum, err := j.summarize(ctx, runErr, took)
-	if err != nil {
-		return errors.Join(runErr, err)
+	if j.outcome == nil {
+		sum, err := j.summarize(ctx, runErr)
+		if err != nil {
+			return errors.Join(runErr, err)
+		}
+		j.outcome = &outcome{Summary: sum}
 	}
+	sum := j.outcome.Summary
+	j.addRun(sum, took)
 	if err := sum.print(cmd.OutOrStdout(), j.options.output.json); err != nil {
 		return errors.Join(runErr, err)
 	}

@@ -46,6 +46,8 @@ type wholeJob struct {
 	Asked    sink.Asked    `json:"asked"`
 	Segments sink.Segments `json:"segments"`
 	Holders  []sink.Holder `json:"holders"`
+	Verified *verification `json:"verified,omitempty"`
+	Trouble  *trouble      `json:"trouble,omitempty"` // at its end
 }
 
 func lookAt(ctx context.Context, pool *pgxpool.Pool, j sink.Job) (*wholeJob, error) {
@@ -62,6 +64,12 @@ func lookAt(ctx context.Context, pool *pgxpool.Pool, j sink.Job) (*wholeJob, err
 		var kept line
 		if err := json.Unmarshal(o.Line, &kept); err == nil {
 			w.Line = kept.String()
+		}
+	}
+	if o.Outcome != nil {
+		var kept outcome
+		if err := json.Unmarshal(o.Outcome, &kept); err == nil && kept.Summary != nil {
+			w.Verified, w.Trouble = kept.Summary.Verified, kept.Trouble
 		}
 	}
 	w.Holders, err = sink.Holders(ctx, pool, j)
@@ -96,6 +104,12 @@ func (j *wholeJob) print(w io.Writer, asJSON bool) error {
 		line("  "+string(s), thousands(j.Results[s]))
 	}
 	line("pruned", thousands(j.Pruned))
+	if j.Verified != nil {
+		line("verified", j.Verified.String())
+	}
+	if j.Trouble != nil {
+		line("at its end", j.Trouble.Words)
+	}
 	return table.Flush()
 }
 

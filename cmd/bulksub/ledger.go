@@ -17,8 +17,8 @@ type ledger interface {
 	pipeline.Sink
 	name() string
 	finished() bool
-	Complete(context.Context) error
-	prune(context.Context) error
+	end(context.Context, lastWork) (*outcome, error)
+	prune(context.Context, sink.Fence) error
 	pruned(context.Context) (int64, error)
 	Tally(context.Context, []string, sink.Tally) error
 	Sample(context.Context, int) ([]pipeline.Result, error)
@@ -108,9 +108,12 @@ type inDatabase struct {
 	pruner *sink.Pruner
 }
 
-func (l *inDatabase) name() string                    { return l.Job().Name }
-func (l *inDatabase) finished() bool                  { return l.Job().Done }
-func (l *inDatabase) prune(ctx context.Context) error { return l.pruner.Prune(ctx) }
+func (l *inDatabase) name() string   { return l.Job().Name }
+func (l *inDatabase) finished() bool { return l.Job().Done }
+func (l *inDatabase) prune(ctx context.Context, fence sink.Fence) error {
+	l.pruner.Fence = fence
+	return l.pruner.Prune(ctx)
+}
 func (l *inDatabase) pruned(ctx context.Context) (int64, error) {
 	return l.pruner.Pruned(ctx)
 }
@@ -118,8 +121,8 @@ func (l *inDatabase) pruned(ctx context.Context) (int64, error) {
 // nothingToPrune is for results that are not of a table.
 type nothingToPrune struct{}
 
-func (nothingToPrune) prune(context.Context) error           { return nil }
-func (nothingToPrune) pruned(context.Context) (int64, error) { return 0, nil }
+func (nothingToPrune) prune(context.Context, sink.Fence) error { return nil }
+func (nothingToPrune) pruned(context.Context) (int64, error)   { return 0, nil }
 
 // inFile is a job in a CSV file.
 type inFile struct {
@@ -137,7 +140,6 @@ type unrecorded struct {
 	nothingToPrune
 }
 
-func (*unrecorded) name() string                   { return "" }
-func (*unrecorded) finished() bool                 { return false }
-func (*unrecorded) Complete(context.Context) error { return nil }
-func (*unrecorded) Close() error                   { return nil }
+func (*unrecorded) name() string   { return "" }
+func (*unrecorded) finished() bool { return false }
+func (*unrecorded) Close() error   { return nil }

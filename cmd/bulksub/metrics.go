@@ -16,8 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/push"
 	"github.com/spf13/pflag"
-
-	"github.com/bulksub/bulksub/sink"
 )
 
 // metricsFlags say how the metrics leave the process.
@@ -136,7 +134,7 @@ func (t *telemetry) stop(runErr error) {
 		t.success.SetToCurrentTime()
 		t.registry.MustRegister(t.success)
 	}
-	if is[*sink.PruneBrakeError](runErr) {
+	if end, ok := errors.AsType[*trouble](runErr); ok && end.HeldBack {
 		t.heldBack.Set(1)
 	}
 	t.quit()

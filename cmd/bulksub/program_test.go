@@ -35,7 +35,7 @@ type program struct {
 }
 
 func newProgram(t *testing.T, fates iidtest.Fates) *program {
-	p := &program{t: t, started: make(chan *os.Process, 16)}
+	p := &program{t: t, started: make(chan *os.Process, 64)}
 	service, err := iidtest.Start(iidtest.Config{Fates: fates, OnCall: p.onCall})
 	if err != nil {
 		t.Fatal(err)

@@ -55,34 +55,36 @@ const (
 	stateUnfinished = "unfinished" // by an error
 )
 
-func (j *job) summarize(ctx context.Context, runErr error, took time.Duration) (*summary, error) {
-	counts, err := j.sink.Counts(ctx)
-	if err != nil {
-		return nil, err
+// summarize tells of the job after a run, or its last work, that ended with err.
+func (j *job) summarize(ctx context.Context, err error) (*summary, error) {
+	counts, failure := j.sink.Counts(ctx)
+	if failure != nil {
+		return nil, failure
 	}
-	pruned, err := j.sink.pruned(ctx)
-	if err != nil {
-		return nil, err
-	}
-	p := j.meter.Progress()
 	s := newSummary(j.sink.name(), counts)
-	s.State = stateAfter(runErr, s.Failed)
-	s.Pruned = pruned
-	looks := j.looks.Progress()
-	s.Requests, s.Retries = p.Requests+looks.Requests, p.Retries+looks.Retries
+	s.State = stateAfter(err, s.Failed)
 	s.Verified = j.verified
-	s.Seconds = float64(took.Milliseconds()) / 1000
-	s.results, s.again, s.codes = j.results, j.again, p.Codes
 	if j.sync != nil {
 		s.Difference = j.sync.difference
 	}
+	if s.Pruned, failure = j.sink.pruned(ctx); failure != nil {
+		return nil, failure
+	}
+	if j.options.asked.census && err == nil {
+		s.census, failure = takeCensus(ctx, j.sink)
+	}
+	return s, failure
+}
+
+// addRun adds what this run has done.
+func (j *job) addRun(s *summary, took time.Duration) {
+	p, looks := j.meter.Progress(), j.looks.Progress()
+	s.Requests, s.Retries = p.Requests+looks.Requests, p.Retries+looks.Retries
+	s.Seconds = float64(took.Milliseconds()) / 1000
+	s.results, s.again, s.codes = j.results, j.again, p.Codes
 	if j.few != nil {
 		s.each = j.few.Results()
 	}
-	if j.options.asked.census && runErr == nil {
-		s.census, err = takeCensus(ctx, j.sink)
-	}
-	return s, err
 }
 
 func newSummary(job string, counts pipeline.Counts) *summary {

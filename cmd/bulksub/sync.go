@@ -183,14 +183,6 @@ func planned() source.Tasks {
 	})
 }
 
-// Complete drops what is no longer needed of the plan, and closes the job.
-func (l *inSync) Complete(ctx context.Context) error {
-	if err := l.DropPlan(ctx); err != nil {
-		return err
-	}
-	return l.inDatabase.Complete(ctx)
-}
-
 // Sample picks rows of the job that are ok, with what is believed of each now: that it is
 // subscribed, or that it is not.
 func (l *inSync) Sample(ctx context.Context, n int) ([]pipeline.Result, error) {

@@ -78,14 +78,14 @@ type verification struct {
 	High float64 `json:"high"`
 }
 
-// verify looks a random sample of the job's rows up, at the job's own pace. It is dropped
-// when ctx ends.
-func (j *job) verify(ctx context.Context, pace *pace) error {
+// verify looks a random sample of the job's rows up, at the job's own pace and while the lease
+// on the job's end is held. It is dropped when ctx ends.
+func (j *job) verify(ctx context.Context, pace *pace, lease *pipeline.Lease) error {
 	sample, err := j.sink.Sample(ctx, j.options.verify.rows)
 	if err != nil {
 		return err
 	}
-	found, err := j.lookUp(ctx, pace, sample)
+	found, err := j.lookUp(ctx, pace, sample, lease)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
@@ -94,12 +94,12 @@ func (j *job) verify(ctx context.Context, pace *pace) error {
 }
 
 // lookUp asks the service about the tokens of a sample.
-func (j *job) lookUp(ctx context.Context, pace *pace, sample []pipeline.Result) ([]pipeline.Result, error) {
+func (j *job) lookUp(ctx context.Context, pace *pace, sample []pipeline.Result, lease *pipeline.Lease) ([]pipeline.Result, error) {
 	tokens := &source.List{Tasks: inPath(source.Always(pipeline.Action{Op: pipeline.Info}))}
 	for _, r := range sample {
 		tokens.Tokens = append(tokens.Tokens, cmp.Or(r.RegistrationToken, r.Token))
 	}
-	found, f := new(sink.Memory), j.options.service
+	found, f := &sink.Memory{Lease: lease}, j.options.service
 	err := pipeline.Run(ctx, pipeline.Job{Source: tokens, Sink: found, Service: iid.Service{Client: j.service.client}, Budget: pace.budget}, pipeline.Options{
 		Concurrency: f.concurrency,
 		Attempts:    f.attempts,

@@ -1,0 +1,274 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/iidclient/iidtest"
+	"github.com/bulksub/bulksub/internal/pgtest"
+)
+
+// ended is how a process has ended.
+type ended struct {
+	code int
+	summary
+	said string
+}
+
+// beginAll runs the program in several processes, and hands out how each has ended.
+func (p *program) beginAll(n int, args ...string) <-chan ended {
+	ends := make(chan ended, n)
+	for range n {
+		go func() {
+			var said bytes.Buffer
+			code, s := p.heard(&said, append(args, "--quiet")...)
+			ends <- ended{code, s, said.String()}
+		}()
+	}
+	return ends
+}
+
+// ofTheJob is the summary without what is the run's own, as text.
+func (e ended) ofTheJob() string {
+	e.Requests, e.Retries, e.Seconds = 0, 0, 0
+	var text strings.Builder
+	e.summary.print(&text, true)
+	return text.String()
+}
+
+// wantSame compares how processes of one job have ended.
+func wantSame(t *testing.T, code int, all ...ended) {
+	t.Helper()
+	for _, e := range all {
+		if e.code != code || e.ofTheJob() != all[0].ofTheJob() {
+			t.Errorf("ended with %d, want %d: %s", e.code, code, e.ofTheJob())
+		}
+	}
+}
+
+// gate stops the pruning of users at one row until it is opened.
+type gate struct {
+	t  *testing.T
+	db *pgxpool.Pool
+	// open lets all pass.
+	open func()
+}
+
+// newGate closes the way at the last row that is pruned of the first segment, so that
+// chunks of it have been pruned before.
+func newGate(t *testing.T, db *pgxpool.Pool) *gate {
+	t.Helper()
+	last := "0"
+	for i := range 50_000 {
+		if status, _ := expected(iidtest.Token(1, i)); status == "not_found" {
+			last = max(last, strconv.Itoa(i+1))
+		}
+	}
+	key, err := db.Acquire(t.Context())
+	if err == nil {
+		_, err = key.Exec(t.Context(), `
+			select pg_advisory_lock(7);
+			create function gate() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock_shared(7); return old; end $$;
+			create trigger gate before delete on users for each row when (old.id = `+last+`) execute function gate()`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := sync.OnceFunc(func() {
+		key.Exec(context.Background(), `select pg_advisory_unlock(7)`)
+		key.Release()
+	})
+	t.Cleanup(open)
+	return &gate{t: t, db: db, open: open}
+}
+
+// waiting waits until the pruning stands at the gate, and finds its process and its session.
+func (g *gate) waiting() (it *os.Process, session int) {
+	g.t.Helper()
+	var address string
+	for beat := time.Tick(20 * time.Millisecond); session == 0; <-beat {
+		err := g.db.QueryRow(g.t.Context(), `
+			select coalesce(min(pid), 0), (select coalesce(min(process), '') from bulksub.segments where number = 0)
+			from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`).
+			Scan(&session, &address)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	number, err := strconv.Atoi(regexp.MustCompile(` (\d+)@`).FindStringSubmatch(address)[1])
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	it, _ = os.FindProcess(number)
+	return it, session
+}
+
+// wantPruned compares the archive with what was not found, and with what is left in the table.
+func wantPruned(t *testing.T, db *pgxpool.Pool, rows int) {
+	t.Helper()
+	var archived, different, left, gone, ends int
+	err := db.QueryRow(t.Context(), `
+		select (select count(*) from bulksub.pruned), (select count(distinct row_key) from bulksub.pruned), (select count(*) from users),
+			(select count(*) from bulksub.results where status = 'not_found'), (select ended from bulksub.jobs)`).
+		Scan(&archived, &different, &left, &gone, &ends)
+	if err != nil || archived != gone || different != gone || left != rows-gone || gone == 0 || ends != 1 {
+		t.Errorf("%d are archived, %d of them different, %d left, %d gone; the end was reached %d times: %v", archived, different, left, gone, ends, err)
+	}
+}
+
+func pruning(db *pgxpool.Pool) []string {
+	return []string{"subscribe", "--topic", "news", "--table", "users", "--rate", "0", "--attempts", "2", "--prune", "delete",
+		"--database-url", db.Config().ConnString()}
+}
+
+// TestPrunerIsKilled: of several processes one prunes, and when it is killed in the middle
+// another does the rest. All that are left tell the same.
+func TestPrunerIsKilled(t *testing.T) {
+	t.Parallel()
+	const rows, processes = 60_000, 3
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	g := newGate(t, db)
+	ends := p.beginAll(processes, append(pruning(db), "--job", "it")...)
+	it, _ := g.waiting()
+	var archived int
+	if err := db.QueryRow(t.Context(), `select count(*) from bulksub.pruned`).Scan(&archived); err != nil || archived == 0 {
+		t.Fatalf("%d were archived before: this proves nothing: %v", archived, err)
+	}
+	it.Kill()
+	if e := <-ends; e.code != -1 {
+		t.Fatalf("the first to end has ended with %d: %s", e.code, e.said)
+	}
+	g.open()
+	wantSame(t, exitFailedRows, <-ends, <-ends)
+	wantPruned(t, db, rows)
+	p.wantResults("news", place{results: func() ([]string, error) { return sqlLines(db, "it") }}, rows)
+}
+
+// TestKilledPrunerGoesOn: the same command again prunes the rest, also without a name.
+func TestKilledPrunerGoesOn(t *testing.T) {
+	t.Parallel()
+	const rows = 50_000
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	g := newGate(t, db)
+	ends := p.beginAll(1, pruning(db)...)
+	it, _ := g.waiting()
+	it.Kill()
+	<-ends
+	g.open()
+	calls := len(p.service.Calls())
+	if code, s := p.run(pruning(db)...); code != exitFailedRows || s.Pruned != s.NotFound || s.Rows != rows {
+		t.Errorf("ended with %d: %+v", code, s)
+	}
+	wantPruned(t, db, rows)
+	if n := len(p.service.Calls()) - calls; n > 1 {
+		t.Errorf("%d calls for rows that had a result", n)
+	}
+}
+
+// TestFrozenPruner: a process that is frozen in the middle, for longer than its lease, and
+// whose session ends meanwhile, prunes nothing when it wakes; it says so, and tells what the
+// others tell (P9).
+func TestFrozenPruner(t *testing.T) {
+	t.Parallel()
+	const rows, processes = 60_000, 3
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	g := newGate(t, db)
+	ends := p.beginAll(processes, append(pruning(db), "--job", "it")...)
+	it, session := g.waiting()
+	it.Signal(syscall.SIGSTOP)
+	if _, err := db.Exec(t.Context(), `select pg_terminate_backend($1, 10000)`, session); err != nil {
+		t.Error(err)
+	}
+	g.open()
+	others := []ended{<-ends, <-ends}
+	wantSame(t, exitFailedRows, others...)
+	wantPruned(t, db, rows)
+	it.Signal(syscall.SIGCONT)
+	woken := <-ends
+	wantSame(t, exitFailedRows, append(others, woken)...)
+	wantPruned(t, db, rows)
+	if !strings.Contains(woken.said, "the end of the job was lost: another process has taken it over") {
+		t.Errorf("it said %q", woken.said)
+	}
+}
+
+// TestBrakeAtTheEndIsEverybodys: what stops one process of a job at its end stops all, and
+// what is asked of the service there is asked once.
+func TestBrakeAtTheEndIsEverybodys(t *testing.T) {
+	t.Parallel()
+	const rows, processes, sample = 60_000, 3, 100
+	for name, test := range map[string]struct {
+		args   []string
+		faults []iidtest.Plan
+		code   int
+	}{
+		"prune brake":    {args: []string{"--prune", "delete", "--prune-max", "1%"}, code: exitBrake},
+		"nothing learnt": {args: []string{"--verify", fmt.Sprint(sample), "--prune", "delete"}, faults: faults(t, "403@/iid/info"), code: exitBrake},
+		"all agree":      {args: []string{"--verify", fmt.Sprint(sample)}, code: exitFailedRows},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, db, g := newProgram(t, scriptFate), pgtest.New(t), newGateway(t)
+			fillTable(t, db, rows)
+			p.service.SetFaults(test.faults...)
+			args := append(pruning(db), append(test.args, "--job", "it", "--pushgateway", g.URL)...)
+			if !slices.Contains(test.args, "--prune") {
+				args = append(args, "--prune", "off")
+			}
+			ends := p.beginAll(processes, args...)
+			all := []ended{<-ends, <-ends, <-ends}
+			wantSame(t, test.code, all...)
+			looked := 0
+			for _, call := range p.service.Calls() {
+				if call.Endpoint == "info" {
+					looked++
+				}
+			}
+			if verified := all[0].Verified; verified != nil && (looked != sample || verified.Rows != sample) {
+				t.Errorf("%d were looked up, and %+v is told", looked, verified)
+			}
+			held := len(slices.DeleteFunc(g.pushes, func(push string) bool { return !heldBack(push) }))
+			if want := map[string]int{"prune brake": processes}[name]; held != want {
+				t.Errorf("%d have pushed that the brake has held back, want %d", held, want)
+			}
+			for _, e := range all {
+				if test.code == exitBrake && (e.State != stateBraked || e.Pruned != 0 || !strings.Contains(e.said, "bulksub: ")) {
+					t.Errorf("%+v, and said %q", e.summary, e.said)
+				}
+			}
+		})
+	}
+}
+
+// heldBack reports whether the gauge stands at 1 in a push, which is in the binary format.
+func heldBack(push string) bool {
+	const name, one = "bulksub_prune_held_back", "\x00\x00\x00\x00\x00\x00\xf0\x3f"
+	_, family, _ := strings.Cut(push, name)
+	family, _, _ = strings.Cut(family, "bulksub_")
+	return strings.Contains(family, one)
+}
+
+func faults(t *testing.T, text string) []iidtest.Plan {
+	t.Helper()
+	plan, err := iidtest.ParseFault(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []iidtest.Plan{plan}
+}
