@@ -133,7 +133,7 @@ func BenchmarkFloor(b *testing.B) {
 	b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
 
-func buildProgram(b *testing.B) string {
+func buildProgram(b testing.TB) string {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "bulksub")
 	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {

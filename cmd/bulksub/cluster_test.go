@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/sourcegraph/conc/pool"
 
 	"github.com/bulksub/bulksub/iidclient/iidtest"
@@ -52,6 +57,101 @@ func TestOneRateForAll(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTwoJobsShareARate: what a project may do is not a job's own (P5).
+func TestTwoJobsShareARate(t *testing.T) {
+	const rows, rate, batch, jobs = 60_000, 20_000, 1000, 2
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	var all sync.WaitGroup
+	for _, topic := range []string{"news", "sport"} {
+		all.Go(func() {
+			code, s := p.run("subscribe", "--topic", topic, "--table", "users", "--job", topic, "--rate", fmt.Sprint(rate), "--attempts", "2",
+				"--database-url", db.Config().ConnString())
+			if code != exitFailedRows || s.Rows != rows {
+				t.Errorf("%s ended with %d: %+v", topic, code, s)
+			}
+		})
+	}
+	all.Wait()
+	if most := p.service.PeakOps(time.Second); most > rate+jobs*batch {
+		t.Errorf("%d token operations within a second", most)
+	}
+}
+
+// TestHowManyDoesNotMatter: one process or several, the results are the same, and so is what
+// the service holds (P12). Each of several has a part in it.
+func TestHowManyDoesNotMatter(t *testing.T) {
+	const rows = 160_000
+	var first []string
+	for _, processes := range []int{1, 2, 4} {
+		p, db := newProgram(t, scriptFate), pgtest.New(t)
+		fillTable(t, db, rows)
+		ready := sync.OnceFunc(func() { await(t, db, processes, `select count(distinct owner) from bulksub.segments`) })
+		p.each(ready)
+		ends := p.beginAll(processes, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "0", "--attempts", "2",
+			"--database-url", db.Config().ConnString())
+		for range processes {
+			wantSame(t, exitFailedRows, <-ends)
+		}
+		results, err := sqlLines(db, "it")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = slices.Clone(results)
+		}
+		if diff := firstDifference(results, first); diff != "" {
+			t.Errorf("%d processes: %s", processes, diff)
+		}
+		if diff := disagreement(p.service, "news", results, rows); diff != "" {
+			t.Errorf("%d processes: %s", processes, diff)
+		}
+	}
+}
+
+// await asks until the number is reached.
+func await(t *testing.T, db *pgxpool.Pool, want int, sql string) {
+	for beat := time.Tick(20 * time.Millisecond); ; <-beat {
+		var n int
+		if err := db.QueryRow(context.Background(), sql).Scan(&n); err != nil {
+			t.Error(err)
+			return
+		}
+		if n >= want {
+			return
+		}
+	}
+}
+
+// TestEightBeginAtOnce: on an empty database, eight processes that make the tables and then
+// the job make one job and plan it once.
+func TestEightBeginAtOnce(t *testing.T) {
+	const rows, processes = 2000, 8
+	p, url := newProgram(t, scriptFate), pgtest.Empty(t)
+	db, err := pgxpool.New(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	fillTable(t, db, rows)
+	all := pool.NewWithResults[ended]()
+	for range processes {
+		all.Go(func() (e ended) {
+			if out, err := exec.Command("bulksub", "db", "migrate", "--database-url", url).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			e.code, e.summary = p.run("subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "0", "--attempts", "2", "--database-url", url)
+			return e
+		})
+	}
+	wantSame(t, exitFailedRows, all.Wait()...)
+	var jobs int
+	if err := db.QueryRow(t.Context(), `select count(*) from bulksub.jobs`).Scan(&jobs); err != nil || jobs != 1 {
+		t.Errorf("%d jobs, %v", jobs, err)
+	}
+	p.wantResults("news", place{results: func() ([]string, error) { return sqlLines(db, "it") }}, rows)
 }
 
 // TestBrakeSeesAllProcesses: one process alone sees mostly rejects, the job as a

@@ -23,6 +23,7 @@ import (
 // at a call of its choice.
 type program struct {
 	t       *testing.T
+	binary  string
 	service *iidtest.Running
 	login   string
 	started chan *os.Process // those that run
@@ -35,7 +36,7 @@ type program struct {
 }
 
 func newProgram(t *testing.T, fates iidtest.Fates) *program {
-	p := &program{t: t, started: make(chan *os.Process, 64)}
+	p := &program{t: t, binary: "bulksub", started: make(chan *os.Process, 64)}
 	service, err := iidtest.Start(iidtest.Config{Fates: fates, OnCall: p.onCall})
 	if err != nil {
 		t.Fatal(err)
@@ -50,10 +51,13 @@ func newProgram(t *testing.T, fates iidtest.Fates) *program {
 
 // onCall runs when a call has been applied, and before it is answered.
 func (p *program) onCall(c iidtest.Call) {
+	if c.Endpoint == "token" {
+		return
+	}
 	if watch := p.watch.Load(); watch != nil {
 		(*watch)()
 	}
-	if c.Endpoint != "token" && p.calls.Add(1) == p.atCall.Load() {
+	if p.calls.Add(1) == p.atCall.Load() {
 		p.act(<-p.started)
 	}
 }
@@ -95,7 +99,7 @@ func (p *program) run(args ...string) (int, summary) {
 func (p *program) heard(said io.Writer, args ...string) (int, summary) {
 	p.t.Helper()
 	var out, stderr bytes.Buffer
-	cmd := exec.Command("bulksub", append(args, "--json", "--endpoint", p.service.URL, "--credentials", p.login)...)
+	cmd := exec.Command(p.binary, append(args, "--json", "--endpoint", p.service.URL, "--credentials", p.login)...)
 	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(&stderr, said)
 	cmd.Env = append(os.Environ(), "GORACE="+raceExitsAtOnce)
 	if err := cmd.Start(); err != nil {

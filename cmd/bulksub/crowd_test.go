@@ -1,0 +1,94 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/internal/pgcluster"
+	"github.com/bulksub/bulksub/migrations"
+)
+
+// TestFiftyProcesses: fifty processes on one job, of which one has work, need a connection
+// each and a statement a second each, and end together.
+func TestFiftyProcesses(t *testing.T) {
+	const rows, processes, seconds = 3000, 50, 6
+	cluster, err := pgcluster.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Stop()
+	db, watch := connected(t, cluster, "template1"), connected(t, cluster, "postgres")
+	if _, err := migrations.Migrate(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	fillTable(t, db, rows)
+	db.Close()
+
+	p := newProgram(t, scriptFate)
+	p.binary = buildProgram(t)
+	measured := make(chan struct{})
+	finish := sync.OnceFunc(func() { close(measured) })
+	defer finish()
+	p.each(func() { <-measured })
+	ends := p.beginAll(processes, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--attempts", "2", "--database-url", cluster.URL("template1"))
+
+	c := &crowd{t: t, db: watch}
+	for c.look(); c.connections < processes; c.look() {
+	}
+	for settled := c.time; c.time.Sub(settled) < 4*time.Second; { // what they did at first is counted by then
+		c.look()
+	}
+	before := *c
+	for c.time.Sub(before.time) < seconds*time.Second {
+		c.look()
+	}
+	took := c.time.Sub(before.time).Seconds()
+	if statements := c.statements - before.statements; float64(statements) > processes*(took+2) || statements < processes {
+		t.Errorf("%d statements in %.1f s", statements, took)
+	}
+	finish()
+	for range processes {
+		wantSame(t, exitFailedRows, <-ends)
+	}
+	if c.look(); c.most >= 60 {
+		t.Errorf("%d connections", c.most)
+	}
+}
+
+func connected(t *testing.T, cluster *pgcluster.Cluster, database string) *pgxpool.Pool {
+	t.Helper()
+	db, err := pgxpool.New(t.Context(), cluster.URL(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
+
+// crowd is what a server sees of many processes, from another database.
+type crowd struct {
+	t           *testing.T
+	db          *pgxpool.Pool
+	time        time.Time // by its clock
+	connections int
+	most        int   // connections, ever
+	statements  int64 // each in a transaction of its own
+}
+
+// look looks, a little later.
+func (c *crowd) look() {
+	c.t.Helper()
+	err := c.db.QueryRow(context.Background(), `
+		select clock_timestamp(), (select count(*) from pg_stat_activity where datname = 'template1'), xact_commit + xact_rollback
+		from pg_stat_database, pg_sleep(0.1) where datname = 'template1'`).Scan(&c.time, &c.connections, &c.statements)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.most = max(c.most, c.connections)
+}
