@@ -18,10 +18,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/internal/pgtest"
 )
@@ -72,10 +74,28 @@ func TestKubernetes(t *testing.T) {
 	c.ends("bulksub-import-1", "Complete", "CompletionsReached")
 
 	c.apply("many-pods")
-	for range 16 {
-		c.pod("one of sixteen", exitDone)
-	}
+	c.sideBySide(16)
 	c.ends("bulksub-many-pods", "Complete", "CompletionsReached")
+}
+
+// sideBySide runs pods of one Job at the same time: no call is answered before all are at
+// work.
+func (c *cluster) sideBySide(n int) {
+	c.t.Helper()
+	db, err := pgxpool.New(c.t.Context(), c.database)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer db.Close()
+	c.program.each(sync.OnceFunc(func() { await(c.t, db, n, `select count(*) from pg_stat_activity where application_name = 'bulksub'`) }))
+	var all sync.WaitGroup
+	for i := range n {
+		what := fmt.Sprintf("pod %d of %d", i+1, n)
+		p := c.awaitPod(what)
+		cmd := c.command(p)
+		all.Go(func() { c.runPod(p, cmd, what, exitDone) })
+	}
+	all.Wait()
 }
 
 // cluster is an API server and its controllers.
@@ -250,21 +270,37 @@ type variableOfPod struct {
 // is around a pod in a cluster comes from env: where the service is, and who calls.
 func (c *cluster) pod(what string, want int, env ...string) string {
 	c.t.Helper()
-	var p pod
+	p := c.awaitPod(what)
+	c.runPod(p, c.command(p, env...), what, want)
+	return p.Metadata.Labels["batch.kubernetes.io/job-name"]
+}
+
+func (c *cluster) awaitPod(what string) (p pod) {
+	c.t.Helper()
 	if !until(func() bool { return c.next(&p) }) {
 		c.t.Fatalf("%s: there is no pod", what)
 	}
 	c.ran = append(c.ran, p.Metadata.Name)
+	return p
+}
+
+func (c *cluster) command(p pod, env ...string) *exec.Cmd {
+	c.t.Helper()
 	around := []string{"BULKSUB_ENDPOINT=" + c.program.service.URL, "GOOGLE_APPLICATION_CREDENTIALS=" + c.program.login,
 		"BULKSUB_METRICS_LISTEN=127.0.0.1:0", "BULKSUB_PUSHGATEWAY="}
 	cmd := exec.Command("bulksub", p.Spec.Containers[0].Args...)
 	cmd.Env = slices.Concat([]string{"PATH=" + os.Getenv("PATH")}, c.environment(p), around, env)
+	return cmd
+}
+
+// runPod runs the program as the pod would, and reports its exit code.
+func (c *cluster) runPod(p pod, cmd *exec.Cmd, what string, want int) {
+	c.t.Helper()
 	code, said := c.run(cmd)
 	if code != want {
-		c.t.Fatalf("%s ended with %d, want %d:\n%s", what, code, want, said)
+		c.t.Errorf("%s ended with %d, want %d:\n%s", what, code, want, said)
 	}
 	c.report(p, code)
-	return p.Metadata.Labels["batch.kubernetes.io/job-name"]
 }
 
 func (c *cluster) next(p *pod) bool {
@@ -320,7 +356,8 @@ func (c *cluster) run(cmd *exec.Cmd) (int, []byte) {
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
-		c.t.Fatal(err)
+		c.t.Error(err)
+		return 0, nil
 	}
 	c.program.started <- cmd.Process
 	cmd.Wait()
@@ -341,7 +378,7 @@ func (c *cluster) report(p pod, code int) {
 	status := fmt.Sprintf(`{"status": {"phase": %q, "containerStatuses": [{"name": "bulksub", "image": "bulksub", "imageID": "",
 		"ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": %d}}}]}}`, phase, code)
 	if err := c.call(http.MethodPatch, "/api/v1/namespaces/bulksub/pods/"+p.Metadata.Name+"/status", status, nil); err != nil {
-		c.t.Fatal(err)
+		c.t.Error(err)
 	}
 }
 
