@@ -22,7 +22,7 @@ func (p *Postgres) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Cla
 }
 
 // claim tries twice: a segment that is free and cannot be taken at the second try
-// either is locked by the last transaction of the process that held it.
+// either is locked by the last transaction of the process that held it, see evict.
 func (p *Postgres) claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim, error) {
 	if p.idle {
 		if err := p.nothingToTake(ctx); err != nil {
@@ -45,6 +45,7 @@ func (p *Postgres) claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Cla
 			return nil, err
 		}
 		if again {
+			p.evict(ctx)
 			return nil, pipeline.ErrHeldElsewhere
 		}
 		again = true

@@ -83,6 +83,7 @@ func (p *Postgres) waitForEnd(ctx context.Context) (*pipeline.Claim, json.RawMes
 			if claim, err := p.claimEnd(ctx); claim != nil || err != nil {
 				return claim, nil, err
 			}
+			p.evict(ctx)
 		}
 		select {
 		case <-time.After(endPoll):

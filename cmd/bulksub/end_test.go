@@ -243,7 +243,7 @@ func TestBrakeAtTheEndIsEverybodys(t *testing.T) {
 			if verified := all[0].Verified; verified != nil && (looked != sample || verified.Rows != sample) {
 				t.Errorf("%d were looked up, and %+v is told", looked, verified)
 			}
-			held := len(slices.DeleteFunc(g.pushes, func(push string) bool { return !heldBack(push) }))
+			held := len(slices.DeleteFunc(g.pushes, func(push string) bool { return inPush(push, "bulksub_prune_held_back") != 1 }))
 			if want := map[string]int{"prune brake": processes}[name]; held != want {
 				t.Errorf("%d have pushed that the brake has held back, want %d", held, want)
 			}
@@ -254,14 +254,6 @@ func TestBrakeAtTheEndIsEverybodys(t *testing.T) {
 			}
 		})
 	}
-}
-
-// heldBack reports whether the gauge stands at 1 in a push, which is in the binary format.
-func heldBack(push string) bool {
-	const name, one = "bulksub_prune_held_back", "\x00\x00\x00\x00\x00\x00\xf0\x3f"
-	_, family, _ := strings.Cut(push, name)
-	family, _, _ = strings.Cut(family, "bulksub_")
-	return strings.Contains(family, one)
 }
 
 func faults(t *testing.T, text string) []iidtest.Plan {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/binary"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -42,6 +44,18 @@ func (g *gateway) answer(status int) {
 	g.status, g.pushes = status, nil
 }
 
+// inPush is the value of a gauge or counter without labels in a push, which is in the binary
+// format: behind the name and the help comes a field 1 of 8 bytes, whose tag is 9, in a message
+// whose length may be 9 too.
+func inPush(push, name string) float64 {
+	_, family, _ := strings.Cut(push, name)
+	_, value, _ := strings.Cut(family, "\x09")
+	if value = strings.TrimPrefix(value, "\x09"); len(value) < 8 {
+		return math.NaN()
+	}
+	return math.Float64frombits(binary.LittleEndian.Uint64([]byte(value[:8])))
+}
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -74,7 +88,7 @@ func TestMetricsAreServed(t *testing.T) {
 	for _, name := range []string{
 		`bulksub_calls_total{op="subscribe",outcome="judged"} 3`, `bulksub_rows_total{status="ok"} `, `bulksub_tokens_in_flight 1000`,
 		`bulksub_rate_tokens_per_second 3000`, `bulksub_rate_ceiling_tokens_per_second 3000`, `bulksub_segments{state="held"} 1`,
-		"bulksub_takeovers_total 0", "bulksub_refused_commits_total 0", "bulksub_prune_held_back 0", "bulksub_limiter_wait_seconds_count 4",
+		"bulksub_takeovers_total 0", "bulksub_refused_commits_total 0", "bulksub_dropped_rows_total 0", "bulksub_prune_held_back 0", "bulksub_limiter_wait_seconds_count 4",
 	} {
 		if !strings.Contains(pages["/metrics"], name) {
 			t.Errorf("no %s in\n%s", name, pages["/metrics"])
