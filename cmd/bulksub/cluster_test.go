@@ -83,6 +83,7 @@ func TestTwoJobsShareARate(t *testing.T) {
 // TestHowManyDoesNotMatter: one process or several, the results are the same, and so is what
 // the service holds (P12). Each of several has a part in it.
 func TestHowManyDoesNotMatter(t *testing.T) {
+	t.Parallel()
 	const rows = 160_000
 	var first []string
 	for _, processes := range []int{1, 2, 4} {
@@ -128,6 +129,7 @@ func await(t *testing.T, db *pgxpool.Pool, want int, sql string) {
 // TestEightBeginAtOnce: on an empty database, eight processes that make the tables and then
 // the job make one job and plan it once.
 func TestEightBeginAtOnce(t *testing.T) {
+	t.Parallel()
 	const rows, processes = 2000, 8
 	p, url := newProgram(t, scriptFate), pgtest.Empty(t)
 	db, err := pgxpool.New(t.Context(), url)

@@ -159,6 +159,31 @@ func TestPrunerIsKilled(t *testing.T) {
 	p.wantResults("news", place{results: func() ([]string, error) { return sqlLines(db, "it") }}, rows)
 }
 
+// TestWaitingIsTerminated: a process that waits for the end of the job ends at the first signal,
+// and the job ends without it.
+func TestWaitingIsTerminated(t *testing.T) {
+	t.Parallel()
+	const rows = 60_000
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	g := newGate(t, db)
+	begun := make(chan *os.Process, 2)
+	p.joins, p.leaves = func(it *os.Process) { begun <- it }, func(*os.Process) {}
+	ends := p.beginAll(2, append(pruning(db), "--job", "it")...)
+	pruner, _ := g.waiting()
+	for range 2 {
+		if it := <-begun; it.Pid != pruner.Pid {
+			it.Signal(syscall.SIGTERM)
+		}
+	}
+	if e := <-ends; e.code != exitTerminated || e.State != stateStopped {
+		t.Errorf("ended with %d: %s", e.code, e.ofTheJob())
+	}
+	g.open()
+	wantSame(t, exitFailedRows, <-ends)
+	wantPruned(t, db, rows)
+}
+
 // TestKilledPrunerGoesOn: the same command again prunes the rest, also without a name.
 func TestKilledPrunerGoesOn(t *testing.T) {
 	t.Parallel()
