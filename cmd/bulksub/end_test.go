@@ -35,7 +35,7 @@ func (p *program) beginAll(n int, args ...string) <-chan ended {
 	for range n {
 		go func() {
 			var said bytes.Buffer
-			code, s := p.heard(&said, append(args, "--quiet")...)
+			code, s := p.heard(&said, slices.Concat(args, []string{"--quiet"})...)
 			ends <- ended{code, s, said.String()}
 		}()
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -92,14 +93,14 @@ func (p *program) killed(runs int, at func() int64, args ...string) (killed int)
 // run runs the program and returns its exit code (-1: killed) and its summary.
 func (p *program) run(args ...string) (int, summary) {
 	p.t.Helper()
-	return p.heard(io.Discard, append(args, "--quiet")...)
+	return p.heard(io.Discard, slices.Concat(args, []string{"--quiet"})...)
 }
 
 // heard is [program.run] with what the program says on the way.
 func (p *program) heard(said io.Writer, args ...string) (int, summary) {
 	p.t.Helper()
 	var out, stderr bytes.Buffer
-	cmd := exec.Command(p.binary, append(args, "--json", "--endpoint", p.service.URL, "--credentials", p.login)...)
+	cmd := exec.Command(p.binary, slices.Concat(args, []string{"--json", "--endpoint", p.service.URL, "--credentials", p.login})...)
 	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(&stderr, said)
 	cmd.Env = append(os.Environ(), "GORACE="+raceExitsAtOnce)
 	if err := cmd.Start(); err != nil {
