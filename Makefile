@@ -16,7 +16,7 @@ help: ## list the targets
 	@echo "PGBIN names the directory of those binaries where the search does not find them."
 
 test: lint cgo postgres ## lint, then all tests with the race detector
-	go test -race -timeout 14m ./...
+	go test -race -timeout 30m ./...
 
 # Not part of test: it compiles the API server's code, a minute or more for the first time. -count=1: go
 # test would not see that a manifest, outside this module, has changed.
