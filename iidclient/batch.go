@@ -37,13 +37,13 @@ func (c *Client) batch(ctx context.Context, method, topic string, tokens []strin
 	if err := checkBatch(tokens); err != nil {
 		return nil, err
 	}
-	r := request{
-		name:   method,
-		method: http.MethodPost,
-		path:   pathOf("/iid/v1:" + method),
-		body:   encodeBatch(name, tokens),
+	r := Request{
+		Name:   method,
+		Method: http.MethodPost,
+		Path:   []string{"/iid/v1:" + method},
+		Body:   encodeBatch(name, tokens),
 	}
-	err = c.call(ctx, r, func(body []byte) (err error) {
+	err = c.Do(ctx, r, func(body []byte) (err error) {
 		codes, err = decodeResults(body, len(tokens))
 		return err
 	})

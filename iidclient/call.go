@@ -18,35 +18,42 @@ const (
 	keepBuffer   = 256 << 10
 )
 
-// request is one call.
-type request struct {
-	name     string // for errors, as a path may hold a token
-	method   string
-	path     path
-	query    string
-	body     []byte                  // nil sends none; of a POST, Content-Length: 0
-	heard    func(http.Header)       // sees the headers of a reply with status 200; nil sees nothing
-	amend    func(http.Header) error // changes the headers of an authorized call; nil leaves them
-	verdicts map[int]Code            // what a refusal says of the one token that the call is about; nil for a batch
+// Request is one call, for [Client.Do].
+type Request struct {
+	Name   string // for errors, as a path may hold a token
+	Method string
+	Path   []string // literal text and data, in turns; data is one segment, whatever it contains
+	Query  string
+	Body   []byte                  // nil sends none; of a POST, Content-Length: 0
+	Heard  func(http.Header)       // sees the headers of a reply with status 200; nil sees nothing
+	Amend  func(http.Header) error // changes the headers of an authorized call; nil leaves them
+	// Judge says what a refusal means, with its body, which is there until Judge
+	// returns; nil is that the call has done its work. Without a Judge it is a
+	// [*StatusError].
+	Judge func(e *StatusError, body []byte) error
 }
 
-// call makes one call and hands a complete body of a reply with status 200 to
-// read. It does not follow redirects, since it uses the transport itself.
-func (c *Client) call(ctx context.Context, r request, read func(body []byte) error) error {
+// Do makes one call and hands a complete body of a reply with status 200 to read, which
+// must not keep it. It does not follow redirects, since it uses the transport itself.
+//
+// It is the way of all methods of the Client, and for packages of other APIs of
+// Google's that are authorized alike. Errors are those of [Client.BatchAdd], and what
+// read and Request.Judge return.
+func (c *Client) Do(ctx context.Context, r Request, read func(body []byte) error) error {
 	if err := c.exchange(ctx, r, read); err != nil {
-		return fmt.Errorf("%s at %s: %w", r.name, c.base.Host, err)
+		return fmt.Errorf("%s at %s: %w", r.Name, c.base.Host, err)
 	}
 	return nil
 }
 
-func (c *Client) exchange(ctx context.Context, r request, read func(body []byte) error) error {
+func (c *Client) exchange(ctx context.Context, r Request, read func(body []byte) error) error {
 	header := c.header()
 	report, err := c.credential.Authorize(ctx, header)
 	if err != nil {
 		return err
 	}
-	if r.amend != nil {
-		if err := r.amend(header); err != nil {
+	if r.Amend != nil {
+		if err := r.Amend(header); err != nil {
 			return err
 		}
 	}
@@ -69,14 +76,17 @@ func (c *Client) exchange(ctx context.Context, r request, read func(body []byte)
 	case res.StatusCode != http.StatusOK:
 		e := newStatusError(res, buf.Bytes(), time.Now())
 		e.Refreshed = fresh
-		return e.judge(r.verdicts)
+		if r.Judge == nil {
+			return e
+		}
+		return r.Judge(e, buf.Bytes())
 	case tooLarge:
 		return &ReplyError{Reason: fmt.Sprintf("more than %d bytes", maxReply)}
 	case isHTML(res.Header):
 		return &ReplyError{Reason: "a web page instead of JSON"}
 	}
-	if r.heard != nil {
-		r.heard(res.Header)
+	if r.Heard != nil {
+		r.Heard(res.Header)
 	}
 	return read(buf.Bytes())
 }
@@ -88,20 +98,21 @@ func (c *Client) header() http.Header {
 	}
 }
 
-func (c *Client) httpRequest(ctx context.Context, r request, header http.Header) *http.Request {
+func (c *Client) httpRequest(ctx context.Context, r Request, header http.Header) *http.Request {
+	plain, escaped := joinPath(r.Path)
 	u := &url.URL{
 		Scheme:   c.base.Scheme,
 		Host:     c.base.Host,
-		Path:     c.base.Path + r.path.plain,
-		RawPath:  c.base.EscapedPath() + r.path.escaped,
-		RawQuery: r.query,
+		Path:     c.base.Path + plain,
+		RawPath:  c.base.EscapedPath() + escaped,
+		RawQuery: r.Query,
 	}
-	req := &http.Request{Method: r.method, URL: u, Host: u.Host, Header: header}
-	if r.body != nil {
-		req.ContentLength = int64(len(r.body))
+	req := &http.Request{Method: r.Method, URL: u, Host: u.Host, Header: header}
+	if r.Body != nil {
+		req.ContentLength = int64(len(r.Body))
 		// HTTP/2 sends a call again that the server is known not to have
 		// touched (GOAWAY, REFUSED_STREAM), if it can get the body again.
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.body)), nil }
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
 		req.Body, _ = req.GetBody()
 	}
 	return req.WithContext(ctx)

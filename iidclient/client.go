@@ -21,12 +21,19 @@ type Config struct {
 	Timeout     time.Duration // of one call, from the request to the last byte of the reply; default 60s, at most 10m
 	Connections int           // idle connections that are kept, as many as there are callers; default 16, at most 1024
 	UserAgent   string        // default "bulksub"
+	Transport   Transport     // default NewTransport(Connections)
 }
 
 const (
 	maxTimeout     = 10 * time.Minute
 	maxConnections = 1024
 )
+
+// Transport is how calls travel. An [*http.Transport] is one.
+type Transport interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
 
 // Client calls the Instance ID server API. It is safe for concurrent use, and starts
 // nothing that outlives a call but idle connections.
@@ -35,7 +42,7 @@ type Client struct {
 	credential Credential
 	timeout    time.Duration
 	userAgent  string
-	transport  *http.Transport
+	transport  Transport
 }
 
 // New checks the configuration and makes no call. An error names the field.
@@ -60,7 +67,7 @@ func New(cfg Config) (*Client, error) {
 		credential: cfg.Credential,
 		timeout:    cfg.Timeout,
 		userAgent:  cfg.UserAgent,
-		transport:  newTransport(cfg.Connections),
+		transport:  cfg.Transport,
 	}, nil
 }
 
@@ -87,6 +94,9 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "bulksub"
+	}
+	if cfg.Transport == nil {
+		cfg.Transport = NewTransport(cfg.Connections)
 	}
 	return cfg
 }

@@ -24,7 +24,7 @@ type minter struct {
 }
 
 func newMinter(source func(context.Context) (oauth2.TokenSource, error)) *minter {
-	transport := newTransport(1)
+	transport := NewTransport(1)
 	// One call an hour is not worth an open connection.
 	transport.DisableKeepAlives = true
 	return &minter{source: source, transport: transport}

@@ -51,8 +51,8 @@
 //
 // # Adding an endpoint
 //
-// One file, as relation.go: check the arguments, build a request, hand
-// Client.call a strict decoder. The facts come from the server reference
+// One file, as relation.go: check the arguments, build a [Request], hand
+// [Client.Do] a strict decoder. The facts come from the server reference
 // of the service (developers.google.com/instance-id/reference/server).
 //
 // The service ends on 2027-09-29.

@@ -13,7 +13,7 @@ import (
 
 // trust makes a client accept the certificate of a test server.
 func trust(c *Client, s *httptest.Server) {
-	c.transport.TLSClientConfig.RootCAs = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	c.transport.(*http.Transport).TLSClientConfig.RootCAs = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 }
 
 func TestHTTP2IsUsedAndSurvivesGoAway(t *testing.T) {

@@ -40,14 +40,14 @@ func (c *Client) BatchImport(ctx context.Context, app string, sandbox bool, apns
 		return nil, err
 	}
 	asked := newImportIndex(apnsTokens)
-	r := request{
-		name:   "batchImport",
-		method: http.MethodPost,
-		path:   pathOf("/iid/v1:batchImport"),
-		body:   encodeImport(app, sandbox, asked.tokens),
+	r := Request{
+		Name:   "batchImport",
+		Method: http.MethodPost,
+		Path:   []string{"/iid/v1:batchImport"},
+		Body:   encodeImport(app, sandbox, asked.tokens),
 	}
 	var answers []Imported
-	err := c.call(ctx, r, func(body []byte) (err error) {
+	err := c.Do(ctx, r, func(body []byte) (err error) {
 		answers, err = decodeImport(body, asked)
 		return err
 	})

@@ -44,19 +44,19 @@ func (c *Client) Info(ctx context.Context, token string, details bool) (Info, er
 	if err := CheckToken(token); err != nil {
 		return Info{}, err
 	}
-	r := request{
-		name:     "info",
-		method:   http.MethodGet,
-		path:     pathOf("/iid/info/", token),
-		verdicts: tokenVerdicts,
+	r := Request{
+		Name:   "info",
+		Method: http.MethodGet,
+		Path:   []string{"/iid/info/", token},
+		Judge:  judge(tokenVerdicts),
 	}
 	if details {
-		r.query = "details=true"
+		r.Query = "details=true"
 	}
 	var info Info
 	var date time.Time
-	r.heard = func(header http.Header) { date, _ = http.ParseTime(header.Get("Date")) }
-	err := c.call(ctx, r, func(body []byte) (err error) {
+	r.Heard = func(header http.Header) { date, _ = http.ParseTime(header.Get("Date")) }
+	err := c.Do(ctx, r, func(body []byte) (err error) {
 		if info, err = decodeInfo(body); err == nil {
 			info.Date = date
 		}

@@ -5,21 +5,17 @@ import (
 	"strings"
 )
 
-// path is a path twice: escaped as it goes on the wire, and plain as net/url wants
-// it beside that.
-type path struct{ plain, escaped string }
-
-// pathOf joins literal text and data, in turns. Data is one segment, whatever it
-// contains.
-func pathOf(pieces ...string) path {
-	var escaped strings.Builder
+// joinPath joins literal text and data, in turns, twice: plain as net/url wants it, and
+// escaped as it goes on the wire beside that.
+func joinPath(pieces []string) (plain, escaped string) {
+	var wire strings.Builder
 	for i, piece := range pieces {
 		if i%2 == 1 {
 			piece = url.PathEscape(piece)
 		}
-		escaped.WriteString(piece)
+		wire.WriteString(piece)
 	}
-	return path{plain: strings.Join(pieces, ""), escaped: escaped.String()}
+	return strings.Join(pieces, ""), wire.String()
 }
 
 // CheckToken returns an [*ArgumentError] for a token that cannot stand in a path, as it

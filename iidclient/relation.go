@@ -23,11 +23,11 @@ func (c *Client) Subscribe(ctx context.Context, token, topic string) error {
 	if isDots(name) {
 		return &ArgumentError{Name: "topic", Problem: "only dots cannot be part of a path; use BatchAdd"}
 	}
-	r := request{
-		name:     "subscribe",
-		method:   http.MethodPost,
-		path:     pathOf("/iid/v1/", token, "/rel/topics/", name),
-		verdicts: tokenVerdicts,
+	r := Request{
+		Name:   "subscribe",
+		Method: http.MethodPost,
+		Path:   []string{"/iid/v1/", token, "/rel/topics/", name},
+		Judge:  judge(tokenVerdicts),
 	}
-	return c.call(ctx, r, decodeEmpty)
+	return c.Do(ctx, r, decodeEmpty)
 }

@@ -37,15 +37,17 @@ var pushVerdicts = map[int]Code{
 
 // judge makes a TokenError of a refusal that says something of a token: only the
 // service itself, which writes JSON, can.
-func (e *StatusError) judge(verdicts map[int]Code) error {
-	code, judged := verdicts[e.Status]
-	if !judged || e.Body != BodyString && e.Body != BodyObject {
-		return e
+func judge(verdicts map[int]Code) func(*StatusError, []byte) error {
+	return func(e *StatusError, _ []byte) error {
+		code, judged := verdicts[e.Status]
+		if !judged || e.Body != BodyString && e.Body != BodyObject {
+			return e
+		}
+		if Code(e.Code) == CodeTooManyTopics {
+			code = CodeTooManyTopics
+		}
+		return &TokenError{Code: code, Answer: e}
 	}
-	if Code(e.Code) == CodeTooManyTopics {
-		code = CodeTooManyTopics
-	}
-	return &TokenError{Code: code, Answer: e}
 }
 
 func errorBody(h http.Header, body []byte) (BodyKind, string) {

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// newTransport keeps one idle connection for each worker: the default of net/http
+// NewTransport keeps one idle connection for each worker: the default of net/http
 // is two, which makes the other workers dial anew for every call. The HTTP/2
 // checks end a dead connection within 25 seconds instead of many minutes.
-func newTransport(idle int) *http.Transport {
+func NewTransport(idle int) *http.Transport {
 	return &http.Transport{
 		Proxy:                  environmentProxy,
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,

@@ -18,10 +18,10 @@ import (
 // and its code is CodeInvalidArgument or CodePermissionDenied. The other errors
 // are those of [Client.BatchAdd].
 func (c *Client) WebImport(ctx context.Context, vapidPublicKey string, s Subscription) (token string, err error) {
-	return c.bringPush(ctx, vapidPublicKey, s, request{
-		name:     "web import",
-		path:     pathOf("/v1/web/iid"),
-		verdicts: pushVerdicts,
+	return c.bringPush(ctx, vapidPublicKey, s, Request{
+		Name:  "web import",
+		Path:  []string{"/v1/web/iid"},
+		Judge: judge(pushVerdicts),
 	})
 }
 
@@ -33,10 +33,10 @@ func (c *Client) WebRefresh(ctx context.Context, vapidPublicKey, token string, s
 	if err := CheckToken(token); err != nil {
 		return "", err
 	}
-	return c.bringPush(ctx, vapidPublicKey, s, request{
-		name:     "web refresh",
-		path:     pathOf("/v1/web/iid/", token, ":refresh"),
-		verdicts: tokenVerdicts,
+	return c.bringPush(ctx, vapidPublicKey, s, Request{
+		Name:  "web refresh",
+		Path:  []string{"/v1/web/iid/", token, ":refresh"},
+		Judge: judge(tokenVerdicts),
 	})
 }
 
@@ -48,44 +48,45 @@ func (c *Client) WebDelete(ctx context.Context, token string) error {
 	if err := CheckToken(token); err != nil {
 		return err
 	}
-	r := request{
-		name:     "web delete",
-		method:   http.MethodDelete,
-		path:     pathOf("/v1/web/iid/", token),
-		amend:    bearerOnly,
-		verdicts: tokenVerdicts,
+	r := Request{
+		Name:   "web delete",
+		Method: http.MethodDelete,
+		Path:   []string{"/v1/web/iid/", token},
+		Amend:  BearerOnly,
+		Judge:  judge(tokenVerdicts),
 	}
-	return c.call(ctx, r, decodeEmpty)
+	return c.Do(ctx, r, decodeEmpty)
 }
 
 // bringPush completes a request that brings a push subscription, and makes it.
-func (c *Client) bringPush(ctx context.Context, key string, s Subscription, r request) (token string, err error) {
+func (c *Client) bringPush(ctx context.Context, key string, s Subscription, r Request) (token string, err error) {
 	if err := CheckVAPIDKey(key); err != nil {
 		return "", err
 	}
 	if err := s.Check(); err != nil {
 		return "", err
 	}
-	r.method = http.MethodPost
-	if r.body, err = json.Marshal(s); err != nil {
+	r.Method = http.MethodPost
+	if r.Body, err = json.Marshal(s); err != nil {
 		return "", err
 	}
-	r.amend = func(header http.Header) error {
+	r.Amend = func(header http.Header) error {
 		header.Set("Crypto-Key", "p256ecdsa="+key)
-		return bearerOnly(header)
+		return BearerOnly(header)
 	}
-	err = c.call(ctx, r, func(body []byte) (err error) {
+	err = c.Do(ctx, r, func(body []byte) (err error) {
 		token, err = decodeToken(body)
 		return err
 	})
 	return token, err
 }
 
-// bearerOnly makes the headers of /iid/* those of the web calls, which take an
-// access token and do not know access_token_auth, however a [Credential] spells it.
-func bearerOnly(header http.Header) error {
+// BearerOnly makes the headers of /iid/* those of calls that take an access token and do
+// not know access_token_auth, however a [Credential] spells it. It is a Request.Amend, and
+// returns a [*CredentialError] for a [ServerKey].
+func BearerOnly(header http.Header) error {
 	if !strings.HasPrefix(header.Get("Authorization"), "Bearer ") {
-		return &CredentialError{Final: true, Reason: "the web calls want an access token, not a server key; use a service account"}
+		return &CredentialError{Final: true, Reason: "these calls want an access token, not a server key; use a service account"}
 	}
 	delete(header, "access_token_auth")
 	header.Del("access_token_auth")
