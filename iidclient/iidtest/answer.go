@@ -36,6 +36,7 @@ var statusWords = map[int]string{
 	http.StatusUnauthorized:        "UNAUTHENTICATED",
 	http.StatusForbidden:           CodePermissionDenied,
 	http.StatusNotFound:            CodeNotFound,
+	http.StatusConflict:            "ALREADY_EXISTS",
 	http.StatusTooManyRequests:     CodeResourceExhausted,
 	http.StatusInternalServerError: CodeInternal,
 	http.StatusServiceUnavailable:  CodeUnavailable,

@@ -31,6 +31,16 @@ func (s *Server) guardWeb(r *http.Request) *Answer {
 	return badWeb(http.StatusUnauthorized, "Request had invalid authentication credentials.")
 }
 
+// guardFCM is the guard of the successor API, which wants a bearer token as well.
+func (s *Server) guardFCM(r *http.Request) *Answer {
+	form, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if isBearer(form) && s.admitsBearer(secret) {
+		return nil
+	}
+	refusal := objectError(http.StatusUnauthorized, "Request had invalid authentication credentials.")
+	return &refusal
+}
+
 func isBearer(form string) bool { return strings.EqualFold(form, "Bearer") }
 
 func (s *Server) admitsBearer(token string) bool {

@@ -16,8 +16,8 @@ type Call struct {
 	// Time is when the call arrived.
 	Time time.Time `json:"time"`
 	// Endpoint is "batchAdd", "batchRemove", "batchImport", "relation", "info",
-	// "webImport", "webRefresh", "webDelete" or "token"; empty for a path or
-	// method that there is not.
+	// "webImport", "webRefresh", "webDelete", "fcmCreate", "fcmDelete", "fcmGet",
+	// "fcmPatch", "fcmList" or "token"; empty for a path or method that there is not.
 	Endpoint string `json:"endpoint"`
 	Topic    string `json:"topic,omitempty"`
 	// Tokens is how many tokens were sent, whatever became of them.

@@ -26,6 +26,8 @@ type Config struct {
 	// Web says how push subscriptions are answered. Default: a refresh keeps the
 	// token.
 	Web Web
+	// FCM says how the successor API answers. Default: the project of CredentialsJSON has it.
+	FCM FCM
 	// Faults are the faults in force at the start; see Server.SetFaults.
 	Faults []Plan
 	// Quota limits token operations per second. Default: none.

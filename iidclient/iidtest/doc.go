@@ -1,7 +1,9 @@
 /*
-Package iidtest is a stand-in for Google's Instance ID service: it keeps state,
-is as strict as the real one, and breaks on request. It is for tests, for the
-demo and for rehearsals, and shares no code with the client that it tests.
+Package iidtest is a stand-in for Google's Instance ID service and for its successor, the
+FCM Topic Subscription API: it keeps state, is as strict as the real ones, and breaks on
+request. Both APIs are about the same state: what one subscribes the other sees. It is
+for tests, for the demo and for rehearsals, and shares no code with the clients that it
+tests.
 
 # Five minutes
 
@@ -65,7 +67,7 @@ what was imported. Over HTTP, without authorization, below /emulator/v1/:
 # Where a call goes
 
 A call is read and routed (receive.go, the table in routes.go, batch.go,
-relation.go, import.go, info.go, web.go, push.go), a fault may take it (plan.go,
+relation.go, import.go, info.go, web.go, push.go; fcm.go for the successor), a fault may take it (plan.go,
 fault*.go), it is admitted (auth.go), waits (latency.go), meets the fates and the
 quota (batch.go), and changes the state (state.go, devices.go, imports.go,
 webtokens.go). A new endpoint is a line in the table and a file.
@@ -78,7 +80,10 @@ large, a token twice in one batch, the unit of the quota), it does the strict th
 It is kind in two ways, of which nobody knows either: an APNs token that is imported
 again is given the same registration token, and a token that a refresh has replaced
 leads on to the new one when it is refreshed again, and keeps its topics. What info
-says of a device is made up, but for its application, its platform and its topics. It
-does not know the successor API yet, compresses nothing, and speaks no TLS.
+says of a device is made up, but for its application, its platform and its topics. How the
+successor words its refusals has not been published: fcm_refusal.go has those of FCM's send
+call and of Google's front end, and knows one project, that of CredentialsJSON. It
+compresses nothing, and speaks no TLS by itself: as an http.Handler it can be served
+with it.
 */
 package iidtest

@@ -12,7 +12,7 @@ import (
 // FaultSyntax is the text form of a plan, for a command line's help.
 const FaultSyntax = `NAME[+ARGUMENT][=WHEN][@PATH][#SEED]
 WHEN is 2% of calls, first:3, every:100, or always (the default);
-PATH is the beginning of a path (default /iid/ and /v1/web/). Examples:
+PATH is the beginning of a path (default /iid/, /v1/web/ and /v1/projects/). Examples:
 503=2%   429+7=every:50   401-html=first:3   truncated+100=1%@/iid/v1:batchAdd#7
 503-empty+date (400 to 599; body: -object, -html, -empty; Retry-After: +SECONDS, +date)`
 

@@ -13,8 +13,8 @@ import (
 // call, the first wins.
 type Plan struct {
 	Fault Fault
-	// Path is the beginning of the paths concerned. Default: "/iid/" and
-	// "/v1/web/", which leaves out the token endpoint.
+	// Path is the beginning of the paths concerned. Default: "/iid/", "/v1/web/" and
+	// "/v1/projects/", which leaves out the token endpoint.
 	Path string
 	// First strikes the first calls.
 	First int
@@ -28,7 +28,7 @@ type Plan struct {
 
 func (p Plan) concerns(path string) bool {
 	if p.Path == "" {
-		return strings.HasPrefix(path, "/iid/") || strings.HasPrefix(path, "/v1/web/")
+		return strings.HasPrefix(path, "/iid/") || strings.HasPrefix(path, "/v1/web/") || strings.HasPrefix(path, "/v1/projects/")
 	}
 	return strings.HasPrefix(path, p.Path)
 }

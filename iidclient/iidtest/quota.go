@@ -10,7 +10,7 @@ import (
 
 // Quota is a token bucket over token operations: a batch of 1,000 costs 1,000,
 // as bulksub assumes of the real service, which has never said what its unit
-// is. The zero value is no quota.
+// is. A call of the successor API costs 1. The zero value is no quota.
 type Quota struct {
 	// Rate is the number of token operations that come back per second.
 	Rate float64

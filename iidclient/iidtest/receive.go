@@ -19,6 +19,7 @@ type request struct {
 	number  int
 	route   route
 	body    bytes.Buffer
+	project string
 	topic   string
 	app     App
 	push    PushSubscription
@@ -47,6 +48,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, q *request) {
 	case err != nil:
 		q.refusal = bodyRefusal(err)
 	default:
+		q.project = vars.project
 		q.refusal = q.route.read(q, vars)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// route is an endpoint. In path, {token} and {topic} stand for one segment
+// route is an endpoint. In path, {project}, {token} and {topic} stand for one segment
 // each, or for all of one but the verb that the table has behind them; a colon is a
 // colon.
 type route struct {
@@ -23,10 +23,9 @@ type route struct {
 }
 
 // pathVars is what a path names.
-type pathVars struct{ token, topic string }
+type pathVars struct{ project, token, topic string }
 
-// routes is the wire table. The successor API, which is still to come, gets its
-// lines here, and a file. The second form of info is in no document, but clients
+// routes is the wire table. The last lines but one are the successor API. The second form of info is in no document, but clients
 // use it (kreait/firebase-php).
 var routes = []route{
 	{"batchAdd", "POST", "/iid/v1:batchAdd", (*Server).guardIID, readBatch, serveBatch(add)},
@@ -38,6 +37,11 @@ var routes = []route{
 	{"webImport", "POST", "/v1/web/iid", (*Server).guardWeb, readPush, (*Server).serveWebImport},
 	{"webRefresh", "POST", "/v1/web/iid/{token}:refresh", (*Server).guardWeb, readPush, (*Server).serveWebRefresh},
 	{"webDelete", "DELETE", "/v1/web/iid/{token}", (*Server).guardWeb, readWebToken, (*Server).serveWebDelete},
+	{"fcmCreate", "POST", fcmPath, (*Server).guardFCM, readCreate, serveFCM(create)},
+	{"fcmDelete", "DELETE", fcmPath + "/{topic}", (*Server).guardFCM, readNamed, serveFCM(destroy)},
+	{"fcmGet", "GET", fcmPath + "/{topic}", (*Server).guardFCM, readNamed, serveFCM(get)},
+	{"fcmPatch", "PATCH", fcmPath + "/{topic}", (*Server).guardFCM, readNamed, serveFCM(patch)},
+	{"fcmList", "GET", fcmPath, (*Server).guardFCM, readListed, serveFCM(list)},
 	{"token", "POST", "/token", nil, readGrant, (*Server).serveGrant},
 }
 
@@ -47,8 +51,9 @@ var routes = []route{
 func findRoute(r *http.Request) (route, pathVars, *Answer) {
 	refusal := htmlError(http.StatusNotFound)
 	path := r.URL.EscapedPath()
-	for _, candidate := range routes {
-		vars, ok := matchPath(candidate.path, path)
+	have := strings.Split(path, "/")
+	for i, candidate := range routes {
+		vars, ok := matchPath(patterns[i], have)
 		if ok && candidate.method == r.Method {
 			return candidate, vars, nil
 		}
@@ -64,11 +69,15 @@ func findRoute(r *http.Request) (route, pathVars, *Answer) {
 
 func (r route) hasVars() bool { return strings.Contains(r.path, "{") }
 
-func matchPath(pattern, path string) (vars pathVars, ok bool) {
-	if pattern == path {
-		return vars, true
+// patterns are the segments of the paths in routes.
+var patterns = func() (all [][]string) {
+	for _, r := range routes {
+		all = append(all, strings.Split(r.path, "/"))
 	}
-	want, have := strings.Split(pattern, "/"), strings.Split(path, "/")
+	return all
+}()
+
+func matchPath(want, have []string) (vars pathVars, ok bool) {
 	if len(want) != len(have) {
 		return vars, false
 	}
@@ -81,11 +90,16 @@ func matchPath(pattern, path string) (vars pathVars, ok bool) {
 }
 
 func (v *pathVars) match(want, have string) bool {
+	if want == have {
+		return true
+	}
 	text, err := url.PathUnescape(have)
 	if err != nil || text == "" {
 		return want == have
 	}
 	switch want {
+	case "{project}":
+		v.project = text
 	case "{token}":
 		v.token = text
 	case "{token}" + refreshVerb:

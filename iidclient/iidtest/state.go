@@ -72,24 +72,31 @@ func (s *state) apply(c change, list []*device, fates []Fate) []string {
 	sub := subscription{topic: s.topics.number(c.topic), day: c.day}
 	codes := make([]string, len(list))
 	for i, d := range list {
-		codes[i] = s.applyOne(c.op, sub, d, fates[i])
+		codes[i], _ = s.applyOne(c.op, sub, d, fates[i])
 	}
 	return codes
 }
 
-func (s *state) applyOne(op operation, sub subscription, d *device, fate Fate) string {
+// applyTo is apply for one device. It tells whether the device was subscribed before.
+func (s *state) applyTo(d *device, c change, fate Fate) (code string, before bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.applyOne(c.op, subscription{topic: s.topics.number(c.topic), day: c.day}, d, fate)
+}
+
+func (s *state) applyOne(op operation, sub subscription, d *device, fate Fate) (code string, before bool) {
 	if code := fate.verdict(op, d); code != "" {
-		return code
+		return code, false
 	}
 	at := d.find(sub.topic)
 	switch {
 	case op == add && at < 0:
-		return s.add(sub, d)
+		return s.add(sub, d), false
 	case op == remove && at >= 0:
 		d.subscriptions = slices.Delete(d.subscriptions, at, at+1)
 		s.topics.members[sub.topic]--
 	}
-	return ""
+	return "", at >= 0
 }
 
 func (s *state) add(sub subscription, d *device) string {
