@@ -34,19 +34,19 @@ func (s Service) info(ctx context.Context, token string) (pipeline.Outcome, erro
 
 func factsOf(info iidclient.Info) Facts {
 	f := Facts{
-		Platform:           legible(info.Platform),
-		Application:        legible(info.Application),
-		ApplicationVersion: legible(info.ApplicationVersion),
-		AuthorizedEntity:   legible(info.AuthorizedEntity),
-		ConnectionType:     legible(info.ConnectionType),
-		ConnectDate:        legible(info.ConnectDate),
+		Platform:           Legible(info.Platform),
+		Application:        Legible(info.Application),
+		ApplicationVersion: Legible(info.ApplicationVersion),
+		AuthorizedEntity:   Legible(info.AuthorizedEntity),
+		ConnectionType:     Legible(info.ConnectionType),
+		ConnectDate:        Legible(info.ConnectDate),
 		Topics:             make(map[string]string, len(info.Topics)),
 	}
 	for _, r := range info.Topics {
-		f.Topics[legible(r.Topic)] = legible(r.AddDate)
+		f.Topics[Legible(r.Topic)] = Legible(r.AddDate)
 	}
 	return f
 }
 
-// legible is the text without NUL, which Postgres keeps in JSON and cannot read.
-func legible(s string) string { return strings.ReplaceAll(s, "\x00", "\ufffd") }
+// Legible is the text without NUL, which Postgres keeps in JSON and cannot read.
+func Legible(s string) string { return strings.ReplaceAll(s, "\x00", "\ufffd") }

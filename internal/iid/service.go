@@ -39,13 +39,13 @@ func (s Service) Call(ctx context.Context, a pipeline.Action, tokens []string) (
 	case pipeline.Import:
 		return s.importTokens(ctx, a, tokens)
 	case pipeline.Info:
-		return one(s.info(ctx, tokens[0]))
+		return One(s.info(ctx, tokens[0]))
 	case pipeline.WebImport:
-		return one(s.webImport(ctx, tokens[0]))
+		return One(s.webImport(ctx, tokens[0]))
 	case pipeline.WebRefresh:
-		return one(s.webRefresh(ctx, tokens[0]))
+		return One(s.webRefresh(ctx, tokens[0]))
 	case pipeline.WebDelete:
-		return one(pipeline.Outcome{Status: pipeline.OK}, s.Client.WebDelete(ctx, tokens[0]))
+		return One(pipeline.Outcome{Status: pipeline.OK}, s.Client.WebDelete(ctx, tokens[0]))
 	default:
 		return nil, &pipeline.CallError{Kind: pipeline.Fatal, Err: fmt.Errorf("the service has no call for %q", a.Op)}
 	}
@@ -73,5 +73,5 @@ func (Single) Limit(pipeline.Action) int { return 1 }
 
 // Call subscribes one token.
 func (s Single) Call(ctx context.Context, a pipeline.Action, tokens []string) ([]pipeline.Outcome, error) {
-	return one(pipeline.Outcome{Status: pipeline.OK}, s.Client.Subscribe(ctx, tokens[0], a.Topic))
+	return One(pipeline.Outcome{Status: pipeline.OK}, s.Client.Subscribe(ctx, tokens[0], a.Topic))
 }

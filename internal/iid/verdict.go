@@ -41,8 +41,9 @@ func tokenVerdict(err error) (pipeline.Outcome, bool) {
 	return o, true
 }
 
-// one makes the outcome of a call about one token.
-func one(o pipeline.Outcome, err error) ([]pipeline.Outcome, error) {
+// One makes the outcome of a call about one token: o, or what err says of the token. An
+// error without a verdict becomes a [*pipeline.CallError].
+func One(o pipeline.Outcome, err error) ([]pipeline.Outcome, error) {
 	if err == nil {
 		return []pipeline.Outcome{o}, nil
 	}
