@@ -6,6 +6,7 @@ create table bulksub.jobs (
 	series      text        check (series <> ''), -- the made name without its number; null: the user named the job
 	asked       jsonb       not null,
 	line        jsonb,      -- the command line that made it, without what belongs to a process
+	api         text        check (api <> ''), -- by which its calls go
 	expected    bigint,     -- rows, as far as it was known then
 	planned     boolean     not null default false, -- every segment has been cut
 	state       text        not null default 'open' check (state in ('open', 'done', 'cancelled', 'overtaken', 'purging')),

@@ -234,7 +234,8 @@ func (c *CSV) Complete(context.Context) error {
 	if err := errors.Join(c.untouched(), replaceable(c.path)); err != nil {
 		return err
 	}
-	if err := c.header.write(c.seal()); err != nil {
+	c.header.seal = c.seal()
+	if err := c.header.write(); err != nil {
 		return err
 	}
 	if err := os.Rename(c.partial(), c.path); err != nil {

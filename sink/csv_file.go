@@ -76,14 +76,14 @@ func (h *header) agree(path string, asked Asked) (fresh []byte, err error) {
 		h.end = int64(len(bytes.TrimSpace(fresh)))
 		return fresh, nil
 	}
-	before, end, sealed, err := parseHeader(text)
+	before, end, noted, err := parseHeader(text)
 	if err != nil || before.Bulksub != 1 {
 		return nil, &ResultsError{Path: h.file.Name(), Foreign: true, Problem: "this is not the header of a bulksub job; move it away or name another file with --results"}
 	}
 	if found := before.Asked.differences(asked); len(found) > 0 {
 		return nil, &MismatchError{Job: path, Differences: found}
 	}
-	h.end, h.seal = end, sealed
+	h.end, h.notes = end, noted
 	return nil, nil
 }
 

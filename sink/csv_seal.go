@@ -2,6 +2,7 @@ package sink
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,34 +11,40 @@ import (
 // seal is what the results of a finished job were like. It stands in
 // OUT.job.json behind what was asked.
 type seal struct {
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
+	Bytes  int64  `json:"bytes,omitempty"`
+	SHA256 string `json:"sha256,omitempty"` // "": no whole seal is there
 }
 
 // header is OUT.job.json, locked.
 type header struct {
 	file *os.File
 	end  int64 // of what was asked
-	seal *seal // nil: no whole one is there
+	notes
 }
 
-// parseHeader reads what was asked, and the seal. One that is cut short is as
+// notes stand behind what was asked, and change.
+type notes struct {
+	API string `json:"api,omitempty"` // by which the job's calls go; "": not said yet
+	seal
+}
+
+// parseHeader reads what was asked, and the notes. Notes that are cut short are as
 // good as none: the results have not got their name yet.
-func parseHeader(text []byte) (asked jobHeader, end int64, sealed *seal, err error) {
+func parseHeader(text []byte) (asked jobHeader, end int64, noted notes, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if err := d.Decode(&asked); err != nil {
-		return asked, 0, nil, err
+		return asked, 0, notes{}, err
 	}
 	end = d.InputOffset()
-	if d.Decode(&sealed) != nil {
-		sealed = nil
+	if d.Decode(&noted) != nil {
+		noted = notes{}
 	}
-	return asked, end, sealed, nil
+	return asked, end, noted, nil
 }
 
-// write puts the seal behind what was asked, which it leaves as it is.
-func (h *header) write(s seal) error {
-	text, err := json.Marshal(s)
+// write puts the notes behind what was asked, which it leaves as it is.
+func (h *header) write() error {
+	text, err := json.Marshal(h.notes)
 	if err != nil {
 		return err
 	}
@@ -55,6 +62,16 @@ func (h *header) write(s seal) error {
 	return nil
 }
 
+// API is the name of the API by which the job's calls go, as SetAPI has noted it; "" if it
+// has not.
+func (c *CSV) API() string { return c.header.API }
+
+// SetAPI notes it, for the runs to come.
+func (c *CSV) SetAPI(_ context.Context, name string) error {
+	c.header.API = name
+	return c.header.write()
+}
+
 // seal is what the results are like now.
 func (c *CSV) seal() seal {
 	return seal{Bytes: c.size, SHA256: fmt.Sprintf("%x", c.digest.Sum(nil))}
@@ -68,7 +85,7 @@ func (c *CSV) intact(whole bool) error {
 	switch {
 	case !whole:
 		return damaged(c.path)
-	case before == nil || *before == now:
+	case before.SHA256 == "" || before == now:
 		return nil
 	case before.Bytes != now.Bytes:
 		difference = fmt.Sprintf("it has %d bytes, and had %d when the job finished", now.Bytes, before.Bytes)

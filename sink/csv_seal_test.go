@@ -115,3 +115,33 @@ func TestCSVSealOfALaterRun(t *testing.T) {
 	must(t, c.Complete(t.Context()))
 	wantFile(t, path, after)
 }
+
+// TestCSVKeepsItsAPI through the seal, another run and a note that is cut short.
+func TestCSVKeepsItsAPI(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out.csv")
+	c := newCSV(t, path)
+	if c.API() != "" {
+		t.Errorf("a new job goes by %q", c.API())
+	}
+	must(t, c.SetAPI(t.Context(), "iid"))
+	header, err := os.ReadFile(path + ".job.json")
+	must(t, err)
+	must(t, c.SetAPI(t.Context(), "fcm"))
+	must(t, c.Close())
+	c = newCSV(t, path)
+	if c.API() != "fcm" {
+		t.Errorf("it goes on by %q", c.API())
+	}
+	must(t, c.Complete(t.Context()))
+	must(t, c.Close())
+	c = newCSV(t, path)
+	if c.API() != "fcm" || !c.Finished() {
+		t.Errorf("it has ended by %q", c.API())
+	}
+	must(t, c.Close())
+	write(t, path+".job.json", string(header[:len(header)-3]))
+	c = newCSV(t, path)
+	if c.API() != "" || !c.Finished() {
+		t.Errorf("with half a note it goes by %q", c.API())
+	}
+}

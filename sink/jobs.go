@@ -41,7 +41,7 @@ type Segments struct {
 // Overviews looks at the newest jobs, or at the one with the name.
 func Overviews(ctx context.Context, pool *pgxpool.Pool, name string, most int) ([]Overview, error) {
 	rows, _ := pool.Query(ctx, `
-		select j.id, j.name, j.asked, j.state, j.line, j.paused, j.rate, j.expected, j.created_at, j.finished_at, j.outcome, j.planned,
+		select j.id, j.name, j.asked, j.state, coalesce(j.api, ''), j.line, j.paused, j.rate, j.expected, j.created_at, j.finished_at, j.outcome, j.planned,
 			s.cut, s.done, s.held, coalesce(c.counts, '{}'),
 			(select count(*) from bulksub.pruned p where p.job_id = j.id and p.restored_at is null)
 		from (select * from bulksub.jobs where $1 in ('', name) order by id desc limit $2) as j
@@ -52,7 +52,7 @@ func Overviews(ctx context.Context, pool *pgxpool.Pool, name string, most int) (
 		left join lateral (select jsonb_object_agg(status, n) as counts from (`+countsOf("j.id")+`) as n) as c on true
 		order by j.id desc`, name, most)
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o Overview, err error) {
-		err = row.Scan(&o.ID, &o.Name, &o.Asked, &o.State, &o.Line, &o.Paused, &o.Rate, &o.Expected, &o.Created, &o.Ended, &o.Outcome,
+		err = row.Scan(&o.ID, &o.Name, &o.Asked, &o.State, &o.API, &o.Line, &o.Paused, &o.Rate, &o.Expected, &o.Created, &o.Ended, &o.Outcome,
 			&o.Segments.Planned, &o.Segments.Cut, &o.Segments.Done, &o.Segments.Held, &o.Counts, &o.Pruned)
 		o.Done = o.State == StateDone
 		return o, err
@@ -94,6 +94,23 @@ func (p *Postgres) NoteLine(ctx context.Context, line json.RawMessage, expected 
 	if err != nil {
 		return fmt.Errorf("keep the command line of job %s: %w", p.job.Name, err)
 	}
+	return nil
+}
+
+// API is the name of the API by which the job's calls go, as SetAPI has noted it; "" if it
+// has not.
+func (p *Postgres) API() string { return p.job.API }
+
+// SetAPI notes it, for the runs to come.
+func (p *Postgres) SetAPI(ctx context.Context, name string) error {
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		_, err := p.pool.Exec(ctx, `update bulksub.jobs set api = $2 where id = $1`, p.job.ID, name)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note the API of job %s: %w", p.job.Name, err)
+	}
+	p.job.API = name
 	return nil
 }
 

@@ -115,3 +115,17 @@ func TestPurgeLeavesWorkAlone(t *testing.T) {
 		t.Errorf("cancelled, and left: deleted %v, %v", deleted, err)
 	}
 }
+
+func TestJobKeepsItsAPI(t *testing.T) {
+	db := pgtest.New(t)
+	p := newPostgres(t, db, "job")
+	if p.API() != "" {
+		t.Errorf("a new job goes by %q", p.API())
+	}
+	must(t, p.SetAPI(t.Context(), "fcm"))
+	found, err := Overviews(t.Context(), db, "job", 1)
+	must(t, err)
+	if again := newPostgres(t, db, "job"); again.API() != "fcm" || found[0].API != "fcm" {
+		t.Errorf("it goes on by %q, and is shown to go by %q", again.API(), found[0].API)
+	}
+}

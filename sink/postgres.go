@@ -51,7 +51,8 @@ type Job struct {
 	ID    int64
 	Name  string
 	Asked Asked
-	Done  bool // it had ended when it was opened, with no row left to ask again
+	API   string // by which its calls go; "": not said yet
+	Done  bool   // it had ended when it was opened, with no row left to ask again
 	state string
 	ended int64 // how often its end had been reached
 }
@@ -163,11 +164,11 @@ func InspectPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked
 	return j, err
 }
 
-const selectJob = `select id, name, asked, state, ended from bulksub.jobs `
+const selectJob = `select id, name, asked, state, coalesce(api, ''), ended from bulksub.jobs `
 
 func scanJob(row pgx.Row) (Job, error) {
 	var j Job
-	err := row.Scan(&j.ID, &j.Name, &j.Asked, &j.state, &j.ended)
+	err := row.Scan(&j.ID, &j.Name, &j.Asked, &j.state, &j.API, &j.ended)
 	j.Done = j.state == StateDone
 	return j, err
 }
