@@ -43,8 +43,9 @@ func (f *ledgerFlags) addDatabase(flags *pflag.FlagSet) {
 
 // serviceFlags say whom to call, as whom, and how fast.
 type serviceFlags struct {
+	api, project                         string
 	endpoint, credentials, serverKeyFile string
-	allowHTTP                            bool
+	allowHTTP, concurrencyGiven          bool
 	rate                                 float64
 	concurrency, batchSize, attempts     int
 	timeout, patience                    time.Duration
@@ -52,7 +53,9 @@ type serviceFlags struct {
 }
 
 func (f *serviceFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.endpoint, "endpoint", iidclient.DefaultEndpoint, "`URL` of the service")
+	flags.StringVar(&f.api, "api", "", "by which API: `iid|fcm|auto`; fcm is the successor, auto asks both (default: the one that the job was begun by, else iid)")
+	flags.StringVar(&f.project, "project", "", "`ID` of the project, for --api fcm (default: from the credentials)")
+	flags.StringVar(&f.endpoint, "endpoint", iidclient.DefaultEndpoint, "`URL` of the service; of another one than Google's for both APIs")
 	flags.BoolVar(&f.allowHTTP, "allow-http", false, "plain http to a stand-in on another machine; neither a real credential nor a server key goes there")
 	flags.StringVar(&f.credentials, "credentials", "", "Google credentials `FILE` (default: Application Default Credentials)")
 	flags.StringVar(&f.serverKeyFile, "server-key-file", "", "`FILE` with a server key, the old key= form (Google has refused it since June 2024)")

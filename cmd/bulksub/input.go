@@ -20,6 +20,9 @@ func (o *jobOptions) check() error {
 	if err := o.service.check(); err != nil {
 		return err
 	}
+	if err := o.checkAPI(); err != nil {
+		return err
+	}
 	if err := o.metrics.check(); err != nil {
 		return err
 	}

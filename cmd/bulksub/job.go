@@ -65,6 +65,10 @@ func (o *jobOptions) ready(cmd *cobra.Command) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	o.service.concurrencyGiven = cmd.Flags().Changed("concurrency")
+	if o.service.api == apiFCM {
+		o.service.batchSize = 1
+	}
 	if cmd.Flags().Changed("job") && o.ledger.job == "" {
 		return usagef("--job is empty; name the job, or leave the flag out")
 	}
@@ -203,6 +207,9 @@ func (j *job) call(ctx, setup context.Context, s *signals, log *slog.Logger, std
 		}
 	}
 	if err := j.service.warm(setup); err != nil {
+		return err
+	}
+	if err := j.chooseAPI(setup, log); err != nil {
 		return err
 	}
 	pace, err := j.openPace(ctx, s)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -42,6 +43,7 @@ func showCommand() *cobra.Command {
 type wholeJob struct {
 	jobView
 	Paused   bool          `json:"paused"`
+	API      string        `json:"api,omitempty"`
 	Line     string        `json:"line,omitempty"`
 	Asked    sink.Asked    `json:"asked"`
 	Segments sink.Segments `json:"segments"`
@@ -59,7 +61,7 @@ func lookAt(ctx context.Context, pool *pgxpool.Pool, j sink.Job) (*wholeJob, err
 		return nil, usagef("job %s has just been purged", j.Name)
 	}
 	o := found[0]
-	w := &wholeJob{jobView: viewOf(o), Paused: o.Paused, Asked: o.Asked, Segments: o.Segments}
+	w := &wholeJob{jobView: viewOf(o), API: o.API, Paused: o.Paused, Asked: o.Asked, Segments: o.Segments}
 	if o.Line != nil {
 		var kept line
 		if err := json.Unmarshal(o.Line, &kept); err == nil {
@@ -88,6 +90,7 @@ func (j *wholeJob) print(w io.Writer, asJSON bool) error {
 	line("created", shownTime(&j.Created))
 	line("finished", shownTime(j.Finished))
 	line("rate", shownRate(j.Rate))
+	line("api", cmp.Or(j.API, "-"))
 	line("line", j.Line)
 	line("asked", "")
 	for _, key := range slices.Sorted(maps.Keys(j.Asked)) {

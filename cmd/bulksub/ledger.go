@@ -22,6 +22,8 @@ type ledger interface {
 	pruned(context.Context) (int64, error)
 	Tally(context.Context, []string, sink.Tally) error
 	Sample(context.Context, int) ([]pipeline.Result, error)
+	API() string
+	SetAPI(context.Context, string) error
 	Close() error
 }
 
@@ -140,6 +142,8 @@ type unrecorded struct {
 	nothingToPrune
 }
 
-func (*unrecorded) name() string   { return "" }
-func (*unrecorded) finished() bool { return false }
-func (*unrecorded) Close() error   { return nil }
+func (*unrecorded) name() string                         { return "" }
+func (*unrecorded) finished() bool                       { return false }
+func (*unrecorded) API() string                          { return "" }
+func (*unrecorded) SetAPI(context.Context, string) error { return nil }
+func (*unrecorded) Close() error                         { return nil }

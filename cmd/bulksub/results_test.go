@@ -50,6 +50,14 @@ func disagreement(service *iidtest.Running, topic string, results []string, n in
 	return ""
 }
 
+// arrived makes of the results of a migration those of its first half: a row that is ok
+// names the topic that it has left.
+func arrived(lines []string, from, to string) {
+	for i := range lines {
+		lines[i] = strings.Replace(lines[i], ","+from+",ok,", ","+to+",ok,", 1)
+	}
+}
+
 func firstDifference(got, want []string) string {
 	slices.Sort(got)
 	slices.Sort(want)

@@ -19,20 +19,28 @@ import (
 )
 
 // TestScripts runs the program as a user would, by the scripts in
-// testdata/script. Each script has a stand-in service of its own.
+// testdata/script. Each script has a stand-in service of its own. Those whose names begin
+// with both_ run twice, by each API.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatal("there are no scripts", err)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			s := newScript(t)
-			testscript.Run(t, testscript.Params{
-				Files: []string{file}, Setup: s.setUp, Cmds: s.commands(), RequireExplicitExec: true,
+		name, apis := strings.TrimSuffix(filepath.Base(file), ".txtar"), []string{""}
+		if strings.HasPrefix(name, "both_") {
+			apis = []string{apiIID, apiFCM}
+		}
+		for _, api := range apis {
+			t.Run(name+api, func(t *testing.T) {
+				t.Parallel()
+				s := newScript(t)
+				s.api = api
+				testscript.Run(t, testscript.Params{
+					Files: []string{file}, Setup: s.setUp, Cmds: s.commands(), RequireExplicitExec: true,
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -41,6 +49,7 @@ type script struct {
 	t       *testing.T
 	service *iidtest.Running
 	pool    *pgxpool.Pool
+	api     string // the one that BULKSUB_API names
 }
 
 // scriptMix is what the stand-in knows of tokens that look real, and so the
@@ -81,6 +90,7 @@ func newScript(t *testing.T) *script {
 func (s *script) setUp(env *testscript.Env) error {
 	credentials := filepath.Join(env.WorkDir, "service-account.json")
 	env.Setenv("BULKSUB_ENDPOINT", s.service.URL)
+	env.Setenv("BULKSUB_API", s.api)
 	env.Setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials)
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("GORACE", raceExitsAtOnce)
@@ -258,9 +268,7 @@ func (s *script) oracle(ts *testscript.TestScript, _ bool, args []string) {
 	if !moved {
 		topic = from
 	}
-	for i := range lines {
-		lines[i] = strings.Replace(lines[i], ","+from+",ok,", ","+topic+",ok,", 1)
-	}
+	arrived(lines, from, topic)
 	if diff := disagreement(s.service, topic, lines, number(ts, args[3])); diff != "" {
 		ts.Fatalf("%s", diff)
 	}

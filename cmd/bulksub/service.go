@@ -3,15 +3,21 @@ package main
 import (
 	"context"
 
+	"github.com/bulksub/bulksub/fcmclient"
 	"github.com/bulksub/bulksub/iidclient"
 	"github.com/bulksub/bulksub/internal/iid"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// service is the way to the Instance ID service.
+// service is the way to the service: by the Instance ID API, unless it is told otherwise.
 type service struct {
-	client *iidclient.Client
-	calls  pipeline.Service
+	flags              serviceFlags
+	credential         iidclient.Credential
+	credentialsProject string // "": they do not say
+	client             *iidclient.Client
+	successor          *fcmclient.Client // nil: not opened
+	calls              pipeline.Service
+	looks              pipeline.Service // for what is known of a token
 	// project is whose quota the calls count against; without a name, whoever
 	// uses this address shares it.
 	project string
@@ -34,14 +40,18 @@ func openService(ctx context.Context, o jobOptions) (*service, error) {
 	if err != nil {
 		return nil, &configError{err}
 	}
-	s := &service{client: client, calls: iid.Service{Client: client, VAPIDKey: o.asked.vapidKey}, project: o.service.endpoint}
+	calls := iid.Service{Client: client, VAPIDKey: o.asked.vapidKey}
+	s := &service{flags: o.service, credential: credential, client: client, calls: calls, looks: calls, project: o.service.endpoint}
 	if known, ok := credential.(*iidclient.OAuth); ok && known.Project() != "" {
-		s.project = known.Project()
+		s.project, s.credentialsProject = known.Project(), known.Project()
 	}
 	if o.asked.single {
 		s.calls = iid.Single{Client: client}
 	}
-	return s, nil
+	if o.service.api == apiFCM {
+		_, err = s.openSuccessor(o.manyCalls())
+	}
+	return s, err
 }
 
 func openCredential(ctx context.Context, f serviceFlags) (iidclient.Credential, error) {
@@ -60,4 +70,9 @@ func openCredential(ctx context.Context, f serviceFlags) (iidclient.Credential, 
 // warm finds out whether the credential works, before the first call.
 func (s *service) warm(ctx context.Context) error { return s.client.Warm(ctx) }
 
-func (s *service) close() { s.client.Close() }
+func (s *service) close() {
+	s.client.Close()
+	if s.successor != nil {
+		s.successor.Close()
+	}
+}

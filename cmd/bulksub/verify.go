@@ -100,7 +100,7 @@ func (j *job) lookUp(ctx context.Context, pace *pace, sample []pipeline.Result, 
 		tokens.Tokens = append(tokens.Tokens, cmp.Or(r.RegistrationToken, r.Token))
 	}
 	found, f := &sink.Memory{Lease: lease}, j.options.service
-	err := pipeline.Run(ctx, pipeline.Job{Source: tokens, Sink: found, Service: iid.Service{Client: j.service.client}, Budget: pace.budget}, pipeline.Options{
+	err := pipeline.Run(ctx, pipeline.Job{Source: tokens, Sink: found, Service: j.service.looks, Budget: pace.budget}, pipeline.Options{
 		Concurrency: f.concurrency,
 		Attempts:    f.attempts,
 		MaxRejected: 1,

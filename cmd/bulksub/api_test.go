@@ -1,0 +1,60 @@
+package main
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/bulksub/bulksub/iidclient/iidtest"
+)
+
+// A migration that was begun by the Instance ID API and is killed over and over goes on by its
+// successor: every token has one result, and has moved.
+func TestMigrationGoesOnByTheSuccessor(t *testing.T) {
+	const rows = 4000
+	for name, to := range places(t, rows) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProgram(t, scriptFate)
+			draw := rand.New(rand.NewPCG(5, uint64(len(name))))
+			before := append([]string{"subscribe", "--topic", "old", "--rate", "0", "--attempts", "2"}, places(t, rows)["csv"].args...)
+			if code, s := p.run(before...); code != exitFailedRows {
+				t.Fatalf("ended with %d: %+v", code, s)
+			}
+			args := append([]string{"migrate", "--from", "old", "--to", "new", "--rate", "0", "--attempts", "2", "--batch-size", "200"}, to.args...)
+			p.killed(3, func() int64 { return 2 + draw.Int64N(6) }, args...)
+			by := endpoints(p.service.Calls())
+			if by["batchAdd"] == 0 || by["fcmCreate"] > 0 {
+				t.Fatalf("it was begun by %v", by)
+			}
+			p.killed(4, func() int64 { return 1 + draw.Int64N(900) }, append(args, "--api", "fcm")...)
+			// Without the flag it goes on as it was.
+			if code, s := p.run(args...); code != exitFailedRows || s.Rows != rows {
+				t.Fatalf("the last run ended with %d: %+v", code, s)
+			}
+			now := endpoints(p.service.Calls())
+			if now["batchAdd"] != by["batchAdd"] || now["fcmCreate"] == 0 || now["fcmDelete"] == 0 {
+				t.Errorf("it was ended by %v", now)
+			}
+			if n := p.service.Count("old"); n != 0 {
+				t.Errorf("%d are left behind", n)
+			}
+			results, err := to.results()
+			if err != nil {
+				t.Fatal(err)
+			}
+			arrived(results, "old", "new")
+			if diff := disagreement(p.service, "new", results, rows); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// endpoints counts calls.
+func endpoints(calls []iidtest.Call) map[string]int {
+	n := make(map[string]int)
+	for _, call := range calls {
+		n[call.Endpoint]++
+	}
+	return n
+}
