@@ -11,24 +11,18 @@ import (
 // subscription is a TopicSubscription in JSON. The reference spells the names with
 // underscores, and other APIs of Google's in camel case: both are read.
 type subscription struct {
-	Name        string    `json:"name"`
 	TopicName   string    `json:"topic_name"`
 	TopicName2  string    `json:"topicName"`
 	CreateTime  time.Time `json:"create_time"`
 	CreateTime2 time.Time `json:"createTime"`
 }
 
-func (s subscription) topic() string { return cmp.Or(s.TopicName, s.TopicName2) }
-
 func (s subscription) public() (Subscription, error) {
-	if s.topic() == "" {
+	topic, created := cmp.Or(s.TopicName, s.TopicName2), cmp.Or(s.CreateTime, s.CreateTime2)
+	if topic == "" {
 		return Subscription{}, untrusted("a subscription without a topic_name")
 	}
-	created := s.CreateTime
-	if created.IsZero() {
-		created = s.CreateTime2
-	}
-	return Subscription{Topic: s.topic(), Created: created.UTC()}, nil
+	return Subscription{Topic: topic, Created: created.UTC()}, nil
 }
 
 func untrusted(reason string) error { return &iidclient.ReplyError{Reason: reason} }
@@ -46,13 +40,14 @@ func decodeObject(body []byte) error {
 func decodeSubscribed(topic string) func(body []byte) error {
 	return func(body []byte) error {
 		var reply struct {
-			subscription
-			Error json.RawMessage `json:"error"`
+			Topic  string          `json:"topic_name"`
+			Topic2 string          `json:"topicName"`
+			Error  json.RawMessage `json:"error"`
 		}
 		if err := decode(body, &reply, &reply.Error); err != nil {
 			return err
 		}
-		if got := reply.topic(); got != "" && got != topic {
+		if got := cmp.Or(reply.Topic, reply.Topic2); got != "" && got != topic {
 			return untrusted("a subscription to another topic")
 		}
 		return nil
