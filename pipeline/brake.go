@@ -4,7 +4,7 @@ import "fmt"
 
 const (
 	// brakeReplies is how many replies the error brake wants to see before it
-	// judges, and so the most calls in flight until it has.
+	// judges, and so the most calls in flight until it has, unless they are small.
 	brakeReplies = 3
 	// brakeTokens is how many tokens it wants to see judged: three replies to
 	// batches of one say little.
@@ -87,6 +87,16 @@ func (b *brake) all() tally {
 }
 
 func (b *brake) warm() bool { return b.replies >= brakeReplies && b.all().judged >= brakeTokens }
+
+// wants is how many calls like the next one it takes until the brake can judge: as many may
+// be in flight. What comes next is not known if next is nil.
+func (b *brake) wants(next *batch) int {
+	calls := brakeReplies - b.replies
+	if next != nil {
+		calls = max(calls, (brakeTokens-int(b.all().judged))/len(next.tokens))
+	}
+	return max(1, calls)
+}
 
 func (b *brake) over() bool { return b.all().over(b.limit) }
 

@@ -127,7 +127,7 @@ func (r *run) allowance() int {
 	case r.outage.total(r.opts.Concurrency):
 		return 1
 	case !r.brake.warm():
-		return min(r.opts.Concurrency, max(1, brakeReplies-r.brake.replies))
+		return min(r.opts.Concurrency, r.brake.wants(r.batcher.next()))
 	default:
 		return r.opts.Concurrency
 	}

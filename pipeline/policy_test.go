@@ -170,3 +170,29 @@ func TestBrakeJudgesTheWholeJob(t *testing.T) {
 		}
 	}
 }
+
+// TestBrakeWants: few calls go out until the brake can judge, and no fewer than it takes.
+func TestBrakeWants(t *testing.T) {
+	for _, test := range []struct {
+		replies, judged, next, want int
+	}{
+		{next: 1000, want: 3},
+		{next: 0, want: 3},
+		{replies: 2, judged: 2000, next: 1000, want: 1},
+		{next: 1, want: 20},
+		{replies: 15, judged: 15, next: 1, want: 5},
+		{replies: 30, judged: 19, next: 1, want: 1},
+		{replies: 30, judged: 10, next: 100, want: 1},
+		{next: 5, want: 4},
+	} {
+		b := newBrake(0.5, nil)
+		b.replies, b.own.judged = test.replies, int64(test.judged)
+		var next *batch
+		if test.next > 0 {
+			next = &batch{tokens: make([]string, test.next)}
+		}
+		if got := b.wants(next); got != test.want {
+			t.Errorf("%+v: %d", test, got)
+		}
+	}
+}
