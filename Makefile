@@ -7,7 +7,7 @@ BENCH   ?= .
 staticcheck := go tool -modfile=internal/tools/staticcheck.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help test deploy-test test-prometheus test-kubernetes lint bench build clean cgo postgres
+.PHONY: help test deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench build clean cgo postgres
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,16 @@ test-kubernetes: postgres ## the overlays on a real API server and its controlle
 	cd deploy/validate && go build -ldflags '-s -w' -o ../../bin/kubernetes/ tool
 	go vet -tags kubernetes ./cmd/bulksub
 	KUBERNETES_BIN=$(CURDIR)/bin/kubernetes go test -count=1 -tags kubernetes -run TestKubernetes ./cmd/bulksub
+
+# The SDKs come over the network, and stand in modules of their own.
+test-sdk: ## Google's Go SDK (4.21, 4.22) and Node SDK, unchanged, against bulksub emulator
+	cd internal/sdk/go421 && go vet . && go test -count=1 .
+	cd internal/sdk/go422 && go vet . && go test -count=1 .
+	go build -o bin/bulksub ./cmd/bulksub
+	cd internal/sdk/node && npm ci --ignore-scripts --no-audit --no-fund && BULKSUB=$(CURDIR)/bin/bulksub node --test
+
+bench-sdk: ## bulksub beside firebase-admin-go: calls a second, memory, CPU, some three minutes
+	cd internal/sdk/go422 && BENCH=1 go test -count=1 -v -run TestBeside .
 
 lint: ## go vet, gofmt, staticcheck
 	go vet ./...
