@@ -159,7 +159,10 @@ func (s *service) findAPI(ctx context.Context, log *slog.Logger) (string, error)
 
 // askIID asks the Instance ID API a harmless question. date is its clock, if it said.
 func (s *service) askIID(ctx context.Context) (date time.Time, err error) {
-	_, err = s.client.Info(ctx, nobodysToken, false)
+	known, err := s.client.Info(ctx, nobodysToken, false)
+	if err == nil {
+		return known.Date, nil
+	}
 	return harmless(err)
 }
 

@@ -35,6 +35,9 @@ of the first thing that is wrong, as the command would give it; 0 if all is ok.`
 			if err := o.service.check(); err != nil {
 				return err
 			}
+			if err := o.checkAPI(); err != nil {
+				return err
+			}
 			if o.prune.mode != "off" && o.prune.mode != sink.PruneMark && o.prune.mode != sink.PruneDelete {
 				return usagef("--prune is %q; it can be off, mark or delete", o.prune.mode)
 			}

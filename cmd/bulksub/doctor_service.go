@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"log/slog"
 	"time"
-
-	"github.com/bulksub/bulksub/iidclient"
 )
 
 // nobodysToken is what the service is asked about: to read about a token changes
@@ -32,9 +30,9 @@ func (d *doctor) checkService(ctx context.Context) {
 			return "", skippedError{"nothing can be asked without the credential"}
 		}
 		began := time.Now()
-		date, err := ask(ctx, s.client)
+		answers, date, err := s.ask(ctx, d.options.service.api)
 		said = date
-		return fmt.Sprintf("%s answers, within %v", d.options.service.endpoint, time.Since(began).Round(time.Millisecond)), err
+		return fmt.Sprintf("%s, within %v", answers, time.Since(began).Round(time.Millisecond)), err
 	})
 	d.check(ctx, "its clock", func(context.Context) (string, error) {
 		if said.IsZero() {
@@ -47,26 +45,26 @@ func (d *doctor) checkService(ctx context.Context) {
 	}
 }
 
-// ask asks the harmless question. date is the service's clock, if it said.
-func ask(ctx context.Context, client *iidclient.Client) (date time.Time, err error) {
-	known, err := client.Info(ctx, nobodysToken, false)
-	date = known.Date
-	if answer, ok := errors.AsType[*iidclient.StatusError](err); ok {
-		date = answer.Date
+// ask asks the harmless question, by the API that a job would take. date is the service's
+// clock, if it said.
+func (s *service) ask(ctx context.Context, api string) (answers string, date time.Time, err error) {
+	if api == apiAuto {
+		if api, err = s.findAPI(ctx, slog.New(slog.DiscardHandler)); err != nil {
+			return "", date, err
+		}
 	}
-	if verdict, ok := errors.AsType[*iidclient.TokenError](err); ok && verdict.Code != iidclient.CodePermissionDenied {
-		err = nil // there is no such token: a word of the service itself
+	if api == apiFCM {
+		date, err = s.askFCM(ctx)
+		return "the FCM Topic Subscription API at " + successorEndpoint(s.flags.endpoint) + " answers", date, err
 	}
-	if err == nil {
-		return date, nil
-	}
+	date, err = s.askIID(ctx)
 	switch exitCode(err) {
 	case exitCredentials:
 		err = fmt.Errorf("%w; the credential is not accepted: enable the API in its project, and use the app's own service account", err)
 	case exitConfiguration:
 		err = fmt.Errorf("%w; no such API at this address: see --endpoint (Google switches the API off on 2027-09-29)", err)
 	}
-	return date, err
+	return s.flags.endpoint + " answers", date, err
 }
 
 // clockTolerance is how far two clocks may be apart: an access token is refused at
