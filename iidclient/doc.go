@@ -55,5 +55,5 @@
 // [Client.Do] a strict decoder. The facts come from the server reference
 // of the service (developers.google.com/instance-id/reference/server).
 //
-// The service ends on 2027-09-29.
+// The service ends on 2027-09-29. Package fcmclient calls its successor.
 package iidclient

@@ -36,8 +36,8 @@ func emulatorCommand() *cobra.Command {
 	var f emulatorFlags
 	cmd := &cobra.Command{
 		Use:   "emulator",
-		Short: "Run the stand-in for the Instance ID service, with faults on request",
-		Long: `Run the stand-in for the Instance ID service: as strict as the real one, with a memory that can be
+		Short: "Run the stand-in for the Instance ID service and its successor, with faults on request",
+		Long: `Run the stand-in for the Instance ID service and its successor: as strict as the real ones, with one memory, which can be
 read (GET /emulator/v1/topics, /emulator/v1/topics/TOPIC, /emulator/v1/tokens/TOKEN, /emulator/v1/imports,
 /emulator/v1/stats).
 

@@ -45,7 +45,7 @@ database. A run that was killed goes on when the same command is run again.
 
 Try it, with nothing but this program:  bulksub demo
 
-Google switches the Instance ID API off on 2027-09-29.
+Google switches the Instance ID API off on 2027-09-29. --api fcm takes its successor.
 
 ` + exitCodeHelp,
 		Version:           version(),
