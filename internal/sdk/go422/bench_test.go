@@ -12,8 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,18 +22,25 @@ import (
 	firebase "firebase.google.com/go/v4"
 	"google.golang.org/api/option"
 
+	"github.com/bulksub/bulksub/fcmclient"
+	"github.com/bulksub/bulksub/iidclient"
 	"github.com/bulksub/bulksub/iidclient/iidtest"
 	"github.com/bulksub/bulksub/internal/sdk/emulator"
 )
 
-// TestMain lets the test binary be the server and the SDK too: each in a process of its own,
-// so that their times and their memory can be told apart.
+// TestMain lets the test binary be the others too, each in a process of its own, so that
+// their times and their memory can be told apart. The process that starts them makes no
+// tokens: the peak of a child counts from that of its parent.
 func TestMain(m *testing.M) {
 	switch os.Getenv("BENCH_ROLE") {
 	case "server":
 		serve()
+	case "tokens":
+		writeTokens()
 	case "sdk":
 		subscribeBySDK()
+	case "fcmclient":
+		subscribeByClient()
 	default:
 		os.Exit(m.Run())
 	}
@@ -41,30 +49,43 @@ func TestMain(m *testing.M) {
 // benchTokens is how many tokens each subscribes.
 const benchTokens = 40_000
 
-// TestBeside prints calls a second and peak memory of firebase-admin-go's SubscribeToTopic, a
-// thousand tokens a call, and of bulksub subscribe --api fcm, which reads a CSV and records a
-// result for each token: in turns, against one server behind TLS and HTTP/2. It runs with BENCH=1.
+// TestBeside prints calls a second, peak memory and CPU of firebase-admin-go's SubscribeToTopic,
+// a thousand tokens a call; of bulksub subscribe --api fcm, which reads a CSV and records a
+// result for each token; and of package fcmclient alone. They take turns against one server behind
+// TLS and HTTP/2; of three rounds the best counts. It runs with BENCH=1.
 func TestBeside(t *testing.T) {
 	if os.Getenv("BENCH") == "" {
 		t.Skip("set BENCH=1")
 	}
-	program := emulator.Build(t)
-	fmt.Printf("%-8s %-28s %8s %8s %12s\n", "latency", "", "calls/s", "peak MiB", "CPU µs/call")
+	program, csv := emulator.Build(t), filepath.Join(t.TempDir(), "tokens.csv")
+	if out, err := role("tokens", "BENCH_CSV="+csv).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	fmt.Printf("%-8s %-28s %10s %10s %12s\n", "latency", "", "calls/s", "peak MiB", "CPU µs/call")
 	for _, latency := range []string{"0s", "50ms"} {
 		url, cert, credentials := startServer(t, latency)
-		var sdk, ours []spent
-		for round := range 3 {
-			sdk = append(sdk, measure(t, exec.Command(os.Args[0]), "BENCH_ROLE=sdk", "BENCH_URL="+url, "SSL_CERT_FILE="+cert))
-			csv := filepath.Join(t.TempDir(), "tokens.csv")
-			write(t, csv, "token\n"+strings.Join(emulator.Tokens(benchTokens), "\n"))
-			ours = append(ours, measure(t, exec.Command(program, "subscribe", "--topic", fmt.Sprintf("ours-%d", round), "--csv", csv, "--api", "fcm", "--rate", "0",
-				"--quiet", "--json", "--endpoint", url, "--credentials", credentials), "SSL_CERT_FILE="+cert))
+		env := []string{"BENCH_URL=" + url, "BENCH_CREDENTIALS=" + credentials, "SSL_CERT_FILE=" + cert}
+		var sdk, ours, client []spent
+		for range 3 {
+			sdk = append(sdk, measure(t, role("sdk", env...)))
+			cmd := exec.Command(program, "subscribe", "--topic", "ours", "--csv", csv, "--results", filepath.Join(t.TempDir(), "results.csv"),
+				"--api", "fcm", "--rate", "0", "--quiet", "--json", "--endpoint", url, "--credentials", credentials)
+			cmd.Env = append(os.Environ(), env...)
+			ours = append(ours, measure(t, cmd))
+			client = append(client, measure(t, role("fcmclient", env...)))
 		}
-		a, b := best(sdk), best(ours)
-		a.print(latency, "firebase-admin-go 4.22")
-		b.print(latency, "bulksub subscribe --api fcm")
-		fmt.Printf("%-8s %-28s %7.2fx %7.2fx %11.2fx\n", latency, "bulksub / SDK", b.rate()/a.rate(), b.memory/a.memory, b.cpu/a.cpu)
+		least := best(sdk)
+		least.print(latency, "firebase-admin-go 4.22", least)
+		best(ours).print(latency, "bulksub subscribe --api fcm", least)
+		best(client).print(latency, "package fcmclient", least)
 	}
+}
+
+// role is this binary as one of the others.
+func role(name string, env ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), "BENCH_ROLE="+name), env...)
+	return cmd
 }
 
 // spent is what the subscribing of benchTokens has taken.
@@ -74,8 +95,10 @@ type spent struct {
 
 func (s spent) rate() float64 { return benchTokens / s.seconds }
 
-func (s spent) print(latency, who string) {
-	fmt.Printf("%-8s %-28s %8.0f %8.1f %12.1f\n", latency, who, s.rate(), s.memory, s.cpu)
+// print prints the numbers, and how often those of the other go into them.
+func (s spent) print(latency, who string, other spent) {
+	fmt.Printf("%-8s %-28s %10.0f %10.1f %12.1f   %.2f %.2f %.2f\n", latency, who, s.rate(), s.memory, s.cpu,
+		s.rate()/other.rate(), s.memory/other.memory, s.cpu/other.cpu)
 }
 
 // best is the least of everything in several rounds.
@@ -89,9 +112,9 @@ func best(rounds []spent) spent {
 
 // measure runs a program, which says in JSON how many seconds the calls took and how many
 // succeeded.
-func measure(t *testing.T, cmd *exec.Cmd, env ...string) spent {
+func measure(t *testing.T, cmd *exec.Cmd) spent {
 	t.Helper()
-	cmd.Env, cmd.Stderr = append(os.Environ(), env...), os.Stderr
+	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -115,8 +138,7 @@ func measure(t *testing.T, cmd *exec.Cmd, env ...string) spent {
 func startServer(t *testing.T, latency string) (url, cert, credentials string) {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BENCH_ROLE=server", "BENCH_LATENCY="+latency, "BENCH_DIR="+dir)
+	cmd := role("server", "BENCH_LATENCY="+latency, "BENCH_DIR="+dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -165,15 +187,45 @@ func subscribeBySDK() {
 	must(err)
 	client, err := app.Messaging(context.Background())
 	must(err)
-	tokens, ok := emulator.Tokens(benchTokens), 0
-	topic := "sdk-" + strconv.Itoa(os.Getpid())
-	began := time.Now()
-	for ; len(tokens) > 0; tokens = tokens[1000:] {
-		res, err := client.SubscribeToTopic(context.Background(), tokens[:1000], topic)
-		must(err)
-		ok += res.SuccessCount
+	ok, began := 0, time.Now()
+	tokens := make([]string, 0, 1000)
+	for n := range benchTokens {
+		if tokens = append(tokens, iidtest.Token(1, n)); len(tokens) == cap(tokens) {
+			res, err := client.SubscribeToTopic(context.Background(), tokens, "sdk")
+			must(err)
+			ok, tokens = ok+res.SuccessCount, tokens[:0]
+		}
 	}
+	say(ok, began)
+}
+
+// subscribeByClient is package fcmclient with 256 callers.
+func subscribeByClient() {
+	credential, err := iidclient.CredentialsFile(os.Getenv("BENCH_CREDENTIALS"), false)
+	must(err)
+	client, err := fcmclient.New(fcmclient.Config{Project: emulator.Project, Endpoint: os.Getenv("BENCH_URL"), Credential: credential})
+	must(err)
+	var next atomic.Int64
+	var callers sync.WaitGroup
+	began := time.Now()
+	for range 256 {
+		callers.Go(func() {
+			for n := next.Add(1); n <= benchTokens; n = next.Add(1) {
+				must(client.Subscribe(context.Background(), iidtest.Token(1, int(n)), "client"))
+			}
+		})
+	}
+	callers.Wait()
+	say(benchTokens, began)
+}
+
+func say(ok int, began time.Time) {
 	fmt.Printf(`{"ok":%d,"seconds":%f}`, ok, time.Since(began).Seconds())
+}
+
+func writeTokens() {
+	text := "token\n" + strings.Join(emulator.Tokens(benchTokens), "\n")
+	must(os.WriteFile(os.Getenv("BENCH_CSV"), []byte(text), 0o600))
 }
 
 // bearer adds an access token, as oauth2.Transport does.
@@ -183,13 +235,6 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+strings.Repeat("x", 200))
 	return b.next.RoundTrip(r)
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func must(err error) {
