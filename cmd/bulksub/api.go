@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -177,15 +178,18 @@ func (s *service) askFCM(ctx context.Context) (date time.Time, err error) {
 }
 
 // harmless is what is wrong after a question about nobody's token: that there is no such
-// token is a word of the service itself.
+// token is a word of the service itself, and so is a 404 in JSON that is not about the project.
 func harmless(err error) (date time.Time, wrong error) {
-	if answer, ok := errors.AsType[*iidclient.StatusError](err); ok {
-		date = answer.Date
+	answer, ok := errors.AsType[*iidclient.StatusError](err)
+	if !ok {
+		return date, err
 	}
-	if verdict, ok := errors.AsType[*iidclient.TokenError](err); ok && verdict.Code != iidclient.CodePermissionDenied {
-		return date, nil
+	verdict, judged := errors.AsType[*iidclient.TokenError](err)
+	missing := answer.Status == http.StatusNotFound && answer.Body == iidclient.BodyObject && !is[*fcmclient.ProjectError](err)
+	if missing || judged && verdict.Code != iidclient.CodePermissionDenied {
+		return answer.Date, nil
 	}
-	return date, err
+	return answer.Date, err
 }
 
 // take makes calls go by another API.
