@@ -21,7 +21,7 @@ type column struct {
 // back, under the same settings whoever prunes and whoever brings back.
 func (p *Pruner) chunk(ctx context.Context, do func(context.Context, pgx.Tx, []column) error) error {
 	return p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		return pgx.BeginFunc(ctx, p.Pool, func(tx pgx.Tx) error {
+		return postgres.Transact(ctx, p.Pool, func(tx pgx.Tx) error {
 			if p.Fence != nil {
 				if err := p.Fence(ctx, tx); err != nil {
 					return err

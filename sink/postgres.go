@@ -221,7 +221,7 @@ func (p *Postgres) reopen(ctx context.Context) error {
 		return nil
 	}
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error { return p.reopenFailed(ctx, tx) })
+		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) error { return p.reopenFailed(ctx, tx) })
 	})
 	if err != nil {
 		return fmt.Errorf("open the failed rows of job %s again: %w", p.job.Name, err)

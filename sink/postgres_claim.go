@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
@@ -62,7 +63,7 @@ func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
 	var asked time.Time
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		asked = time.Now()
-		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) (err error) {
+		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) (err error) {
 			if s, fence, expired, err = p.take(ctx, tx, false); err != nil {
 				return err
 			}

@@ -121,7 +121,7 @@ func (p *Postgres) claimEnd(ctx context.Context) (claim *pipeline.Claim, err err
 	var asked time.Time
 	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		asked = time.Now()
-		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) (err error) {
+		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) (err error) {
 			_, err = tx.Exec(ctx, `insert into bulksub.segments (job_id, number, bounds) values ($1, 0, '') on conflict do nothing`, p.job.ID)
 			if err != nil {
 				return err
@@ -161,7 +161,7 @@ func (p *Postgres) fencedEnd(ctx context.Context, tx pgx.Tx, claim *pipeline.Cla
 func (p *Postgres) keepEnd(ctx context.Context, claim *pipeline.Claim, outcome json.RawMessage) error {
 	state := StateOpen
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) error {
 			if err := p.fencedEnd(ctx, tx, claim); err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
@@ -20,7 +21,7 @@ const copyRows = `copy bulksub.rows (job_id, segment, row_key, token, topic, sta
 // asked before anything is written again.
 func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error {
 	err := p.retry.Do(ctx, func(ctx context.Context, first bool) error {
-		return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) error {
 			ours, err := p.fenced(ctx, tx, results)
 			if err != nil {
 				return err

@@ -17,6 +17,8 @@ var passing = []string{
 	"08",    // connection exceptions
 	"53",    // out of disk, memory, connections
 	"57P",   // shutdown, crash, cannot connect now
+	"58",    // trouble with its disk or its system
+	"25P03", // a transaction that stayed idle too long: we were frozen
 	"40",    // serialization failure, deadlock
 	"55P03", // lock timeout
 	"57014", // statement timeout

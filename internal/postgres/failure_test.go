@@ -40,6 +40,8 @@ func TestPasses(t *testing.T) {
 		{answer("55000"), false}, // not in prerequisite state
 		{answer("25006"), true},  // read-only
 		{answer("25P02"), false}, // transaction aborted
+		{answer("25P03"), true},  // idle in a transaction for too long
+		{answer("58030"), true},  // input/output error
 		{answer("42P01"), false}, // no such table
 		{answer("42501"), false}, // no right
 		{answer("28P01"), false}, // wrong password
