@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -41,7 +42,8 @@ func (e *URLError) Unwrap() error { return e.Err }
 
 // Connect opens a pool and asks the database one question, so that a database
 // that is not there is found out at once: it returns a [*URLError] or an
-// [*UnreachableError]. The pool opens no more connections than most, unless
+// [*UnreachableError]. It prepares no statements by name, which a pooler such as
+// PgBouncer may keep for another session. The pool opens no more connections than most, unless
 // pool_max_conns in the URL says otherwise. Close it after use.
 func Connect(ctx context.Context, url string, most int) (*pgxpool.Pool, error) {
 	config, err := parse(url)
@@ -53,6 +55,9 @@ func Connect(ctx context.Context, url string, most int) (*pgxpool.Pool, error) {
 	}
 	if config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > time.Minute {
 		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	if !strings.Contains(url, "default_query_exec_mode") {
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	if !poolSizeGiven(url) {
 		config.MaxConns = int32(most)
