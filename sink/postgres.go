@@ -39,6 +39,7 @@ type Postgres struct {
 
 	mu   sync.Mutex
 	held map[int]*pipeline.Claim
+	rows map[*pipeline.Claim]int64 // results that the ledger holds of a claim's segment, as far as we know
 
 	renewing context.CancelFunc
 	renewed  chan struct{}
@@ -78,6 +79,7 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 		lease:   leaseFor,
 		retry:   postgres.Retrier{Patience: patience, Timeout: commitTimeout},
 		held:    make(map[int]*pipeline.Claim),
+		rows:    make(map[*pipeline.Claim]int64),
 		metrics: newLedgerMetrics(),
 		onLoss:  func(int) {},
 	}

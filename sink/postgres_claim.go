@@ -81,6 +81,7 @@ func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
 		p.metrics.takeovers.Inc()
 	}
 	claim := p.hold(s, fence, asked)
+	p.count(claim, len(done))
 	claim.Recorded = func(key string) bool { _, ok := done[key]; return ok }
 	return claim, nil
 }

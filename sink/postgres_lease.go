@@ -86,7 +86,24 @@ func (p *Postgres) release(claim *pipeline.Claim) bool {
 		return false
 	}
 	delete(p.held, claim.Segment.Number)
+	delete(p.rows, claim)
 	return true
+}
+
+// count notes that the ledger holds more results of a segment in our hands.
+func (p *Postgres) count(claim *pipeline.Claim, more int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held[claim.Segment.Number] == claim {
+		p.rows[claim] += int64(more)
+	}
+}
+
+// known is how many results it holds of the segment.
+func (p *Postgres) known(claim *pipeline.Claim) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rows[claim]
 }
 
 // lose notes that a segment is somebody else's now, unless it has been finished

@@ -20,12 +20,14 @@ const copyRows = `copy bulksub.rows (job_id, segment, row_key, token, topic, sta
 // their segments and compares the fences. If the outcome of a commit is unknown, the ledger is
 // asked before anything is written again.
 func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error {
+	var taken []pipeline.Result
 	err := p.retry.Do(ctx, func(ctx context.Context, first bool) error {
 		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) error {
 			ours, err := p.fenced(ctx, tx, results)
 			if err != nil {
 				return err
 			}
+			taken = ours
 			if !first {
 				if ours, err = p.missing(ctx, tx, ours); err != nil {
 					return err
@@ -36,6 +38,9 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 	})
 	if err != nil {
 		return fmt.Errorf("record %d results: %w", len(results), err)
+	}
+	for i := range taken {
+		p.count(taken[i].Claim, 1)
 	}
 	return nil
 }
@@ -180,15 +185,20 @@ func plain(s string) bool {
 	return true
 }
 
-// Finish closes a segment and notes the counts of its results.
+// Finish closes a segment and notes the counts of its results. One of which the ledger holds other results
+// than were written, as after a failover to a standby that had missed the last commits, is not closed but given up,
+// to be claimed and asked about again.
 func (p *Postgres) Finish(ctx context.Context, c *pipeline.Claim) error {
 	number := c.Segment.Number
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		tag, err := p.pool.Exec(ctx, `
-			update bulksub.segments set done = true, owner = null, counts = coalesce((
-				select jsonb_object_agg(status, n) from (
-					select status, count(*) as n from bulksub.rows where job_id = $1 and segment = $2 group by status) as found), '{}')
-			where job_id = $1 and number = $2 and fence = $3`, p.job.ID, number, c.Fence)
+			with found as (
+				select status, count(*) as n from bulksub.rows where job_id = $1 and segment = $2 group by status
+			)
+			update bulksub.segments
+			set done = true, owner = null, counts = coalesce((select jsonb_object_agg(status, n) from found), '{}')
+			where job_id = $1 and number = $2 and fence = $3 and $4 = (select coalesce(sum(n), 0) from found)`,
+			p.job.ID, number, c.Fence, p.known(c))
 		if err == nil && tag.RowsAffected() == 0 {
 			p.refuse(c)
 		}
