@@ -31,7 +31,7 @@ func TestFiftyProcesses(t *testing.T) {
 	db.Close()
 
 	p := newProgram(t, scriptFate)
-	p.binary = buildProgram(t)
+	p.Binary = buildProgram(t)
 	measured := make(chan struct{})
 	finish := sync.OnceFunc(func() { close(measured) })
 	defer finish()

@@ -1,96 +1,55 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync/atomic"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/iidclient/iidtest"
 	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/internal/trial"
 )
 
-// program runs the real program against a stand-in that can do something to it
-// at a call of its choice.
+// program runs the real program against a stand-in that can do something to it at a
+// call of its choice ([trial.Program]), and knows its summary.
 type program struct {
+	*trial.Program
 	t       *testing.T
-	binary  string
 	service *iidtest.Running
 	login   string
-	started chan *os.Process // those that run
-	atCall  atomic.Int64     // the call at which act is due; 0: none
-	act     func(*os.Process)
-	calls   atomic.Int64
-	watch   atomic.Pointer[func()] // called at every call, if set
+	started chan *os.Process
 	// joins and leaves, if set, are told of processes.
 	joins, leaves func(*os.Process)
 }
 
 func newProgram(t *testing.T, fates iidtest.Fates) *program {
-	p := &program{t: t, binary: "bulksub", started: make(chan *os.Process, 64)}
-	service, err := iidtest.Start(iidtest.Config{Fates: fates, OnCall: p.onCall})
-	if err != nil {
-		t.Fatal(err)
+	p := &program{Program: trial.New(t, iidtest.Config{Fates: fates}), t: t}
+	p.service, p.login, p.started = p.Service, p.Login, p.Started
+	p.Joins = func(it *os.Process) {
+		if p.joins != nil {
+			p.joins(it)
+		}
 	}
-	t.Cleanup(func() { service.Close() })
-	p.service, p.login = service, filepath.Join(t.TempDir(), "service-account.json")
-	if err := os.WriteFile(p.login, service.CredentialsJSON(service.URL), 0o600); err != nil {
-		t.Fatal(err)
+	p.Leaves = func(it *os.Process) {
+		if p.leaves != nil {
+			p.leaves(it)
+		}
 	}
 	return p
 }
 
-// onCall runs when a call has been applied, and before it is answered.
-func (p *program) onCall(c iidtest.Call) {
-	if c.Endpoint == "token" {
-		return
-	}
-	if watch := p.watch.Load(); watch != nil {
-		(*watch)()
-	}
-	if p.calls.Add(1) == p.atCall.Load() {
-		p.act(<-p.started)
-	}
-}
+func (p *program) each(do func())                    { p.Each(do) }
+func (p *program) at(n int64, act func(*os.Process)) { p.At(n, act) }
 
-// each has something done at every call.
-func (p *program) each(do func()) { p.watch.Store(&do) }
-
-// at has something done to the program at its nth call from now.
-func (p *program) at(n int64, act func(*os.Process)) {
-	p.calls.Store(0)
-	p.act = act
-	p.atCall.Store(n)
-}
-
-// killed runs the program over and over and kills it, each time at a call that at
-// draws, if it gets so far. It returns how many runs were killed, at least half of them.
-func (p *program) killed(runs int, at func() int64, args ...string) (killed int) {
+func (p *program) killed(runs int, at func() int64, args ...string) int {
 	p.t.Helper()
-	for range runs {
-		p.at(at(), func(it *os.Process) { it.Kill() })
-		if code, _ := p.run(args...); code == -1 {
-			killed++
-		}
-	}
-	if killed < runs/2 {
-		p.t.Fatalf("only %d of %d runs were killed: this proves nothing", killed, runs)
-	}
-	p.at(0, nil)
-	return killed
+	return p.KillRepeatedly(runs, at, args...)
 }
 
-// run runs the program and returns its exit code (-1: killed) and its summary.
+// run is [trial.Program.Run] with the program's own summary.
 func (p *program) run(args ...string) (int, summary) {
 	p.t.Helper()
 	return p.heard(io.Discard, slices.Concat(args, []string{"--quiet"})...)
@@ -99,63 +58,14 @@ func (p *program) run(args ...string) (int, summary) {
 // heard is [program.run] with what the program says on the way.
 func (p *program) heard(said io.Writer, args ...string) (int, summary) {
 	p.t.Helper()
-	var out, stderr bytes.Buffer
-	cmd := exec.Command(p.binary, slices.Concat(args, []string{"--json", "--endpoint", p.service.URL, "--credentials", p.login})...)
-	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(&stderr, said)
-	cmd.Env = append(os.Environ(), "GORACE="+raceExitsAtOnce)
-	if err := cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	p.started <- cmd.Process
-	if p.joins != nil {
-		p.joins(cmd.Process)
-		defer p.leaves(cmd.Process)
-	}
-	err := cmd.Wait()
-	select {
-	case <-p.started: // nothing was done to it
-	default:
-	}
-	if exited, ok := errors.AsType[*exec.ExitError](err); !ok && err != nil {
-		p.t.Fatal(err)
-	} else if ok && exited.ExitCode() == exitBug {
-		p.t.Fatalf("%s", stderr.Bytes())
-	}
+	code, told := p.Heard(said, args...)
 	var s summary
-	if out.Len() > 0 {
-		if err := json.Unmarshal(out.Bytes(), &s); err != nil {
-			p.t.Fatalf("%v: %s", err, out.Bytes())
+	if len(told.Text) > 0 {
+		if err := json.Unmarshal(told.Text, &s); err != nil {
+			p.t.Fatal(err)
 		}
 	}
-	return cmd.ProcessState.ExitCode(), s
-}
-
-// writeTokens writes a CSV of the first n tokens.
-func writeTokens(t *testing.T, n int) string {
-	t.Helper()
-	var b strings.Builder
-	b.WriteString("token\n")
-	for i := range n {
-		b.WriteString(iidtest.Token(1, i) + "\n")
-	}
-	path := filepath.Join(t.TempDir(), "tokens.csv")
-	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func fillTable(t *testing.T, pool *pgxpool.Pool, n int) {
-	t.Helper()
-	if _, err := pool.Exec(t.Context(), "create table users (id bigint primary key, token text)"); err != nil {
-		t.Fatal(err)
-	}
-	_, err := pool.CopyFrom(t.Context(), pgx.Identifier{"users"}, []string{"id", "token"}, pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		return []any{int64(i + 1), iidtest.Token(1, i)}, nil
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	return code, s
 }
 
 // place is a way from tokens to results.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/bulksub/bulksub/iidclient/iidtest"
 	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/internal/trial"
 )
 
 // TestScripts runs the program as a user would, by the scripts in
@@ -54,7 +54,7 @@ type script struct {
 
 // scriptMix is what the stand-in knows of tokens that look real, and so the
 // oracle.
-var scriptMix = iidtest.Mix{Dead: 0.05, Invalid: 0.02, Transient: 0.03, Unknown: 0.01}
+var scriptMix = trial.Mixed
 
 // scriptFate lets other tokens say themselves what becomes of them.
 func scriptFate(token string) iidtest.Fate {
@@ -294,9 +294,6 @@ func (s *script) agrees(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// wholeToken is what must be in no output but results (P8).
-var wholeToken = regexp.MustCompile("[A-Za-z0-9_-]{11,22}:APA91b[A-Za-z0-9_-]{134}|BEGIN [A-Z ]*PRIVATE KEY")
-
 // exits runs the program and compares its exit code: `exits CODE ARG...`. What
 // it wrote is there for stdout and stderr.
 func (s *script) exits(ts *testscript.TestScript, _ bool, args []string) {
@@ -307,8 +304,8 @@ func (s *script) exits(ts *testscript.TestScript, _ bool, args []string) {
 	} else {
 		ts.Check(err)
 	}
-	if leak := wholeToken.FindString(ts.ReadFile("stdout") + ts.ReadFile("stderr")); leak != "" {
-		ts.Fatalf("a whole token is shown: %s", leak)
+	if leak := trial.Leak(ts.ReadFile("stdout") + ts.ReadFile("stderr")); leak != "" {
+		ts.Fatalf("the program shows %s", leak)
 	}
 	if code != number(ts, args[0]) {
 		ts.Fatalf("exit code %d, want %s\n%s%s", code, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
