@@ -1,0 +1,91 @@
+/*
+Package faults proves the promises under faults: it has no code of its own, only tests, which drive the real program
+against the stand-in and a real PostgreSQL.
+
+Each test counts how often its fault was met, and fails if it was not: a fault that did not happen proves nothing. What
+is left afterwards is judged in one place (package trial) by the tables and the stand-in's own record: the invariants
+are
+
+	I1   every input row has exactly one final result
+	I2   its code is what the service knows of the token
+	I3   no result without a whole and well-formed answer that said so
+	I4   a commit's results are all there or none is
+	I5   a recorded result never goes, changes or comes twice
+	I6   no more calls than batches, retries and what each kill had in flight
+	I7   the service's subscribers are those that it should have
+	I8   nothing pruned that the service knows, or whose row has changed
+	I9   all else that the user has is as it was, byte by byte
+	I10  the rate holds in any second, of all processes together
+	I11  the job ends within a time after the last fault
+	I12  exit code and summary say what the tables say
+	I13  no secret and no whole token where none belongs
+	I14  memory, files and goroutines are bounded
+	I15  nothing is written by a process that has lost its segment
+
+TestSeeds draws what happens from a seed: `make test-faults N=1000` tries a thousand of them, `make test-faults SEED=7`
+the seventh again. `make test` tries three.
+
+# Faults and their tests
+
+A test of another package stands with its directory, a script of cmd/bulksub/testdata with its file. TestTable holds
+this list to what there is.
+
+	F01  kill -9 at a random moment: TestSeeds, cmd/bulksub TestKilledRunsGoOn, cmd/bulksub TestKilledSyncGoesOn, cmd/bulksub TestKilledImportsGoOn
+	F02  kill -9 at every step of a batch's life: TestKilledAtEveryRequestAndReply, TestKilledAtEverySystemCall
+	F03  kill when the service has done its work and not answered: cmd/bulksub TestKilledRunsGoOn
+	F04  kill between COMMIT and its reply: TestKilledAtEveryRequestAndReply
+	F05  SIGTERM, and SIGKILL after a grace: cmd/bulksub TestSignalDrains, cmd/bulksub TestKilledRunsGoOn
+	F06  a second signal while draining: cmd/bulksub TestSecondSignalEnds
+	F07  SIGSTOP for longer than the lease: cmd/bulksub TestProcessesInChaos, TestSilentTransaction, TestSeeds
+	F08  a panic in a worker: pipeline TestPanicsSurface, pipeline TestKilledInDoubtLeavesNoBias
+	F09  a crash loop: TestCrashLoop
+	F10  other flags for a job that goes on: TestChangedFlags, migrations TestCheckRefusesANewerSchema, resume.txtar
+	F11  the database crashes and comes back: TestDatabaseCrashes, source TestPostgresServerComesBack
+	F12  a backend is terminated in the middle of a COPY: TestBackendTerminatedInMidCopy
+	F13  a COMMIT whose outcome is unknown: TestCommitReplyLost, sink TestCommitWithUnknownOutcome, sink TestPruneWithUnknownOutcome
+	F14  a connection that is a black hole: TestBlackHole
+	F15  a primary that is demoted: TestReadOnlyPrimary
+	F16  failover to a standby that has missed the last commits: TestFailoverLosesCommits
+	F17  serialization failure, deadlock, lock timeout: TestPassingRefusals, TestDeadlock, TestLockTimeout
+	F18  statement and idle-in-transaction timeouts: TestStatementTimeout, TestSilentTransaction
+	F19  too many connections, a pool of one: TestTooManyConnections, sink TestWaitingIsCheap
+	F20  PgBouncer in transaction mode: TestPgBouncer
+	F21  a full disk of the database: TestDiskFull, TestPassingRefusals
+	F22  table, column or right goes in the middle of a job: TestTableChangesMidway, source TestPostgresTableChangesMidway, source TestPostgresRightRevokedMidway
+	F23  rows come, change and go while they are read: TestRowsComeAndGo, source TestPostgresRowsComeAndGo
+	F24  a snapshot held for long: source TestPostgresHoldsNoSnapshot
+	F25  replicas that lag during a prune: none; a prune writes a thousand rows at a time and knows no replicas
+	F27  processes started at once: sink TestEightProcessesMakeOneJob, migrations TestEightProcessesAtOnceOneApplies
+	F28  two processes with one host name: cmd/bulksub TestProcessesInChaos, sink TestOnlyDeadProcessesAreBuried
+	F29  a zombie commits after a takeover: cmd/bulksub TestProcessesInChaos, sink TestZombie, sink TestZombieLosesByFinish, sink TestZombieHasNoEffect
+	F30  a takeover races with the end: sink TestManyProcesses, sink TestFreeSegmentThatIsLocked
+	F31  renewals fail while calls work: pipeline TestLapsedLease, sink TestRenew
+	F32  a pod killed over and over among others: cmd/bulksub TestProcessesInChaos
+	F33  a CronJob fires while its last run works: sink TestUnnamedJobIsForOneProcess, cmd/bulksub TestSyncTogether
+	F34  empty names: sink TestLedgerRefusesEmptyNames, arguments.txtar
+	F35  an answer that is lost, reset or cut short: TestUndeliveredVerdicts, trouble.txtar, iidclient TestLostReplies
+	F36  an answer that drips, never ends, or expands: TestAnswersWithoutEnd, iidclient TestTimeoutEndsACall
+	F37  GOAWAY, REFUSED_STREAM: iidclient TestHTTP2IsUsedAndSurvivesGoAway, iidclient TestRefusedStreamIsSentAgainWhole
+	F38  a dead connection that is used again: iidclient TestADeadConnectionIsFound
+	F39  503 with any Retry-After: iidclient TestRetryAfterIsKept, iidclient FuzzParseRetryAfter, pipeline TestRespect
+	F40  429, and exhausted tokens: pipeline TestQuotaIsFound, pipeline TestExhaustedTokensSlowEverythingDown, sink TestQuotaSlowsAll
+	F41  an outage of minutes: pipeline TestOutageIsSurvived, pipeline TestOutageBeyondPatience
+	F42  access tokens that expire or are revoked, a token endpoint in trouble: TestCredentialsExpire, iidclient TestABurstOf401CausesOneMint, iidclient TestManyCallersShareOneMint
+	F43  4xx, 5xx, a web page with 200: trouble.txtar, TestUndeliveredVerdicts, internal/iid TestEveryCell
+	F44  results in every wrong shape: TestUndeliveredVerdicts, iidclient FuzzDecodeResults, iidclient FuzzDecodeImport, iidclient TestBatchImportMatchesByTokenNotByPlace
+	F46  a host that is not known, a proxy: TestUnknownHost, iidclient TestAProxyLearnsNothing
+	F47  many workers over HTTP/1.1: iidclient TestConnectionsAreReused
+	F48  the wrong project: brakes.txtar, pipeline TestBrakeTripsAfterThreeCalls
+	F49  the wrong path: trouble.txtar, internal/iid TestEveryCell
+	F50  a service that lies about NOT_FOUND: TestLyingService
+	F51  a row that gets another token before the prune: TestTokensChangeBeforeThePrune, sink TestPruneTouchesOnlyWhatWasJudged, sink TestPruneWaitsForARowUnderChange
+	F52  a token that fails for ever, a token that fails its call: pipeline TestTokenThatAlwaysFails, pipeline TestBisectFindsPoison, trouble.txtar
+	F53  one token in many rows, empty and overlong tokens: pipeline TestDuplicatesShareAPlace, pipeline TestTokenFlaw, source TestPostgresBadTokensAreRows
+	F54  kill in the middle of a prune, prune twice, references that block it: TestKilledInMidPrune, sink TestPruneCutShort, sink TestPruneIsRefusedByTheTable
+	F55  codes that nobody knows: pipeline TestUnknownCodeWordForWord, iidclient TestImportStatuses
+	F56  BOM, UTF-16, line ends, headers: source TestCSVReads, source TestCSVRefuses, source FuzzCSV
+	F59  what a spreadsheet makes of a token: pipeline TestTokenFlaw, import_kinds.txtar
+	F60  an input that grows, shrinks or is replaced: TestReplacedInput, source TestCSVChangedAfterTheSurvey, resume.txtar
+	F61  a full disk or a closed pipe for results: TestResultFileOnAFullDisk, TestExportFails, sink TestCSVOnAFullDisk, sink TestCSVCutAnywhere
+*/
+package faults

@@ -1,0 +1,183 @@
+package faults
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bulksub/bulksub/iidclient/iidtest"
+	"github.com/bulksub/bulksub/internal/trial"
+)
+
+// fileScene is a job from a file into a file.
+type fileScene struct {
+	*trial.Program
+	t               testing.TB
+	tokens, results string
+	rows            int
+}
+
+func newFileScene(t testing.TB, config iidtest.Config, rows int) *fileScene {
+	t.Helper()
+	s := &fileScene{Program: trial.New(t, config), t: t, tokens: trial.WriteTokens(t, rows), rows: rows}
+	s.results = filepath.Join(filepath.Dir(s.tokens), "out.csv")
+	return s
+}
+
+func (s *fileScene) args(more ...string) []string {
+	return append([]string{"subscribe", "--topic", "news", "--csv", s.tokens, "--results", s.results, "--rate", "0",
+		"--concurrency", "2", "--batch-size", "100", "--attempts", "2"}, more...)
+}
+
+// finish runs the job to its end, and judges the result file, which only its owner may read.
+func (s *fileScene) finish(mix iidtest.Mix) {
+	s.t.Helper()
+	code, last := s.Run(s.args()...)
+	file, err := os.ReadFile(s.results)
+	if err != nil {
+		s.t.Fatalf("%v: ended with %d: %s", err, code, last.Words)
+	}
+	lines, err := trial.CSVLines(bytes.NewReader(file))
+	must(s.t, err)
+	if diff := trial.Disagreement(s.Service, mix, "news", lines, s.rows); diff != "" {
+		s.t.Error(diff)
+	}
+	if want := map[bool]int{true: 3}[last.Failed > 0]; code != want || last.Rows != int64(s.rows) {
+		s.t.Errorf("ended with %d and %d rows: %s", code, last.Rows, last.Words)
+	}
+	for _, name := range []string{s.results, s.results + ".job.json"} {
+		info, err := os.Lstat(name)
+		must(s.t, err)
+		if info.Mode() != 0o600 {
+			s.t.Errorf("%s is %v", name, info.Mode())
+		}
+	}
+}
+
+// F02: killed at every system call by which a job changes its files, one after the other.
+func TestKilledAtEverySystemCall(t *testing.T) {
+	t.Parallel()
+	s := newFileScene(t, iidtest.Config{Fates: trial.Mixed.Fate}, 3000)
+	kills := 0
+	for _, calls := range []string{"openat", "write", "pwrite64", "fsync", "renameat,rename", "ftruncate", "close"} {
+		for n, killed := 1, true; killed && n <= 8; n++ {
+			s.Under = []string{"strace", "-f", "-qq", "-o", "/dev/null", "-P", s.results, "-P", s.results + ".partial", "-P", s.results + ".job.json",
+				"-e", "trace=" + calls, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, n)}
+			code, _ := s.Run(s.args()...)
+			if killed = code == trial.Killed; killed {
+				kills++
+			}
+		}
+	}
+	s.Under = nil
+	s.finish(trial.Mixed)
+	reached(t, "processes were killed", kills, 8)
+}
+
+// F09: a crash loop. Each start gets a third of a second, in which a call fits, and the job is done after some.
+func TestCrashLoop(t *testing.T) {
+	t.Parallel()
+	s := newFileScene(t, iidtest.Config{Fates: trial.Final.Fate, Latency: iidtest.Latency{Fixed: 30 * time.Millisecond}}, 4000)
+	s.Joins = func(it *os.Process) { time.AfterFunc(300*time.Millisecond, func() { it.Kill() }) }
+	s.Leaves = func(*os.Process) {}
+	starts, code := 0, trial.Killed
+	for ; code == trial.Killed && starts < 100; starts++ {
+		code, _ = s.Run(s.args()...)
+	}
+	s.Joins = nil
+	s.finish(trial.Final)
+	reached(t, "starts", starts, 2)
+}
+
+// F10: a job goes on with another rate, batch size and concurrency, and refuses what would make it another job, by name.
+func TestChangedFlags(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, trial.Mixed)
+	s.At(3, func(it *os.Process) { it.Kill() })
+	if code, _ := s.Run(s.args()...); code != trial.Killed {
+		t.Fatalf("ended with %d", code)
+	}
+	s.At(0, nil)
+	s.exec(`create table others as table users`)
+	for flag, value := range map[string]string{"--topic": "sport", "--table": "others", "--token-column": "id"} {
+		code, last := s.Run(s.args(flag, value)...)
+		if code != 64 && code != 65 || !strings.Contains(last.Words, strings.TrimPrefix(flag, "--")) && !strings.Contains(last.Words, value) {
+			t.Errorf("%s %s: ended with %d: %s", flag, value, code, last.Words)
+		}
+	}
+	s.finish("--batch-size", "77", "--concurrency", "3", "--rate", "100000", "--attempts", "3")
+}
+
+// F61: the disk of the result file is full. The job says so and is not done; it goes on when there is room.
+func TestResultFileOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	s := newFileScene(t, iidtest.Config{Fates: trial.Mixed.Fate}, 5000)
+	// A limit on the size of files, as a shell can set it, ends like a full disk.
+	s.Under = []string{"bash", "-c", `ulimit -f 200; exec "$@"`, "limited"}
+	code, last := s.Run(s.args()...)
+	if code != 69 || last.Rows >= 5000 {
+		t.Errorf("ended with %d and %d rows: %s", code, last.Rows, last.Words)
+	}
+	reached(t, "results were recorded before", last.Rows, 1)
+	s.Under = nil
+	s.finish(trial.Mixed)
+}
+
+// F61: results are written to a full device, and to a pipe that nobody reads any more: the exit code is not 0, and the
+// database has everything still.
+func TestExportFails(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, trial.Final)
+	s.finish()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	must(t, err)
+	defer full.Close()
+	read, write, err := os.Pipe()
+	must(t, err)
+	read.Close()
+	defer write.Close()
+	for name, out := range map[string]io.Writer{"a full device": full, "a closed pipe": write} {
+		cmd := exec.Command("bulksub", "jobs", "results", "it")
+		cmd.Env, cmd.Stdout = append(os.Environ(), s.Env...), out
+		if err := cmd.Run(); err == nil {
+			t.Errorf("%s is no failure", name)
+		}
+	}
+	if out, err := s.tool("jobs", "results", "it"); err != nil || strings.Count(out, "\n") != rows+1 {
+		t.Errorf("%v: %d lines", err, strings.Count(out, "\n"))
+	}
+}
+
+// F60: the input is replaced between two runs, by other tokens or by fewer: the next run refuses, and says why.
+func TestReplacedInput(t *testing.T) {
+	t.Parallel()
+	s := newFileScene(t, iidtest.Config{Fates: trial.Mixed.Fate}, 3000)
+	s.At(5, func(it *os.Process) { it.Kill() })
+	if code, _ := s.Run(s.args()...); code != trial.Killed {
+		t.Fatalf("ended with %d", code)
+	}
+	s.At(0, nil)
+	before, err := os.ReadFile(s.tokens)
+	must(t, err)
+	info, err := os.Stat(s.tokens)
+	must(t, err)
+	for name, text := range map[string][]byte{
+		"other":   bytes.Replace(before, []byte("APA91b"), []byte("APA91c"), 1),
+		"shorter": before[:len(before)/2],
+		"longer":  append(bytes.Clone(before), "one-more\n"...),
+	} {
+		must(t, os.WriteFile(s.tokens, text, 0o600))
+		if code, last := s.Run(s.args()...); code != 64 || !strings.Contains(last.Words, "input") {
+			t.Errorf("%s: ended with %d: %s", name, code, last.Words)
+		}
+	}
+	must(t, os.WriteFile(s.tokens, before, 0o600))
+	must(t, os.Chtimes(s.tokens, info.ModTime(), info.ModTime()))
+	s.finish(trial.Mixed)
+}
