@@ -7,7 +7,7 @@ BENCH   ?= .
 staticcheck := go tool -modfile=internal/tools/staticcheck.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help test deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench build clean cgo postgres
+.PHONY: help test test-faults deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench build sbom vulncheck clean cgo postgres faults
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +15,12 @@ help: ## list the targets
 	@echo "The tests use a real PostgreSQL: TEST_DATABASE_URL if set, else one they start from the installed binaries."
 	@echo "PGBIN names the directory of those binaries where the search does not find them."
 
-test: lint cgo postgres ## lint, then all tests with the race detector
+test: lint cgo postgres faults ## lint, then all tests with the race detector
 	go test -race -timeout 30m ./...
+
+# As long as it takes: some two seconds for each seed.
+test-faults: postgres faults ## every fault, and storms from N=100 seeds; SEED=7 plays one again
+	go test -count=1 -timeout 0 $(if $(SEED),-run TestSeeds) ./internal/faults -seed $(or $(SEED),1) -seeds $(if $(SEED),1,$(or $(N),100))
 
 # Not part of test: it compiles the API server's code, a minute or more for the first time. -count=1: go
 # test would not see that a manifest, outside this module, has changed.
@@ -56,6 +60,14 @@ bench: postgres ## all benchmarks; BENCH=regexp chooses
 build: ## bin/bulksub, static, stamped with VERSION
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/bulksub ./cmd/bulksub
 
+sbom: build ## bin/bulksub.cdx.json, what the program was built from, as CycloneDX
+	go run ./internal/tools/sbom bin/bulksub >bin/bulksub.cdx.json
+
+# Fails where it finds something, and only warns where its database is out of reach.
+vulncheck: ## known vulnerabilities in what the program calls
+	GOBIN=$(CURDIR)/bin go install golang.org/x/vuln/cmd/govulncheck@v1.8.0
+	@bin/govulncheck ./...; found=$$?; if [ $$found -eq 3 ]; then exit 3; elif [ $$found -ne 0 ]; then echo "govulncheck could not look: see above"; fi
+
 clean: ## remove what build has made
 	rm -rf bin
 
@@ -66,3 +78,6 @@ cgo:
 
 postgres:
 	@.ci/postgres
+
+faults:
+	@.ci/faults
