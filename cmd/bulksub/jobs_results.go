@@ -20,6 +20,7 @@ func resultsCommand() *cobra.Command {
 	var l ledgerFlags
 	var statuses []string
 	var format string
+	var spreadsheet bool
 	cmd := &cobra.Command{
 		Use:     "results JOB",
 		Short:   "Write the results of a job to standard output",
@@ -31,8 +32,13 @@ func resultsCommand() *cobra.Command {
 				return err
 			}
 			write, ok := map[string]func(io.Writer, iter.Seq2[pipeline.Result, error]) error{"csv": writeCSV, "jsonl": writeJSONLines}[format]
-			if !ok {
+			switch {
+			case !ok:
 				return usagef("--format is %q; it can be csv or jsonl", format)
+			case spreadsheet && format != "csv":
+				return usagef("--spreadsheet is for --format csv")
+			case spreadsheet:
+				write = writeSpreadsheet
 			}
 			return withJob(cmd, l, args[0], func(ctx context.Context, pool *pgxpool.Pool, j sink.Job) error {
 				return write(cmd.OutOrStdout(), sink.Results(ctx, pool, j, wanted))
@@ -42,6 +48,7 @@ func resultsCommand() *cobra.Command {
 	l.addDatabase(cmd.Flags())
 	cmd.Flags().StringSliceVar(&statuses, "status", nil, "only results with this `STATUS`; several with commas between")
 	cmd.Flags().StringVar(&format, "format", "csv", "`csv|jsonl`: a header and a line each, or a JSON object each")
+	cmd.Flags().BoolVar(&spreadsheet, "spreadsheet", false, "an apostrophe before each cell that a spreadsheet would take for a formula")
 	return cmd
 }
 
@@ -57,11 +64,23 @@ func knownStatuses(words []string) (statuses []pipeline.Status, err error) {
 }
 
 func writeCSV(to io.Writer, results iter.Seq2[pipeline.Result, error]) error {
+	return writeCells(to, results, func(cell string) string { return cell })
+}
+
+func writeSpreadsheet(to io.Writer, results iter.Seq2[pipeline.Result, error]) error {
+	return writeCells(to, results, plainCell)
+}
+
+func writeCells(to io.Writer, results iter.Seq2[pipeline.Result, error], cell func(string) string) error {
 	w := csv.NewWriter(to)
 	w.Write(sink.Header)
 	for r, err := range results {
 		if err == nil {
-			err = w.Write(sink.Fields(&r))
+			fields := sink.Fields(&r)
+			for i := range fields {
+				fields[i] = cell(fields[i])
+			}
+			err = w.Write(fields)
 		}
 		if err != nil {
 			w.Flush()
