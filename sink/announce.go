@@ -30,14 +30,21 @@ func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []str
 	return nil
 }
 
-// Of tokens that are kept as one text one is enough.
+// Of tokens that are kept as one text one is enough. Where a job at work has announced a
+// call of the same, which is contested, nobody has.
 const announce = `
 	insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted)
 	select $1, token, $3, '-infinity', true from (select distinct unnest($2::text[]) as token) as now
 	where exists (select from bulksub.synced where topic = $1)
 	order by hashtextextended(token, 0)
 	on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
-	do update set doubted = true, job_id = excluded.job_id where not s.doubted or s.job_id <> excluded.job_id`
+	do update set doubted = true, job_id = case
+		when ` + others + ` and exists (
+			select from bulksub.segments g
+			where g.job_id = s.job_id and not g.done and g.owner is not null and g.lease_end > clock_timestamp()
+		) then 0
+		else excluded.job_id end
+	where not s.doubted or s.job_id <> excluded.job_id`
 
 // care finds out whether any topic is under sync.
 func (p *Postgres) care(ctx context.Context) error {

@@ -77,8 +77,8 @@ const (
 	// failed, and may have been carried out. A sync sends it again if it is wanted, and
 	// takes it back if not.
 	doubted
-	// unmoved is a belief that a removal was refused for: the service holds what it held,
-	// if it ever did.
+	// unmoved is a belief that a call was refused for: the service holds what it held, if
+	// it ever did.
 	unmoved
 )
 
@@ -110,8 +110,6 @@ func newBeliefs(results []pipeline.Result, synced []string) beliefs {
 		switch tried := (pipeline.Action{Op: r.Op, Topic: r.Topic}); {
 		case r.Status == pipeline.Failed:
 			say(tried, doubted)
-		case r.Status != pipeline.OK && r.Op == pipeline.Subscribe:
-			say(tried, absent)
 		case r.Status != pipeline.OK:
 			say(tried, unmoved)
 		}
@@ -143,7 +141,8 @@ func (b beliefs) write(ctx context.Context, tx pgx.Tx, job int64) error {
 	}
 	for _, w := range []word{absent, unmoved} {
 		if len(topics[w]) > 0 {
-			changes.Queue(forget, topics[w], tokens[w], w == unmoved)
+			changes.Queue(contest, topics[w], tokens[w], job)
+			changes.Queue(forget, topics[w], tokens[w], job, w == unmoved)
 		}
 	}
 	for _, w := range []word{held, doubted} {
@@ -161,9 +160,18 @@ const (
 
 	forgetTokens = `delete from bulksub.subscriptions s using unnest($1::text[]) as was (token) where` + sameToken
 
+	// A doubt that is not ours was announced by another job while our call was under way:
+	// whose came last at the service nobody knows. It is nobody's then, and no result ends
+	// it, until a job that comes later announces a call of its own.
+	others = `s.doubted and s.job_id <> $3`
+
+	contest = `
+		update bulksub.subscriptions s set job_id = 0 from unnest($1::text[], $2::text[]) as was (topic, token)
+		where s.topic = was.topic and ` + others + ` and` + sameToken
+
 	forget = `
 		delete from bulksub.subscriptions s using unnest($1::text[], $2::text[]) as was (topic, token)
-		where s.topic = was.topic and (not $3 or s.since = '-infinity') and` + sameToken
+		where s.topic = was.topic and (not $4 or s.since = '-infinity') and not (` + others + `) and` + sameToken
 
 	// Two transactions that say the same insert it in the same order.
 	remember = `
@@ -172,5 +180,6 @@ const (
 		from unnest($1::text[], $2::text[]) as now (topic, token)
 		order by hashtextextended(token, 0), topic
 		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
-		do update set since = greatest(s.since, excluded.since), doubted = excluded.doubted, job_id = excluded.job_id`
+		do update set since = greatest(s.since, excluded.since), doubted = excluded.doubted or ` + others + `,
+			job_id = case when ` + others + ` then 0 else excluded.job_id end`
 )

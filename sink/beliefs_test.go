@@ -46,7 +46,7 @@ func TestBeliefs(t *testing.T) {
 		"gone":                 {[]pipeline.Result{{Token: "old", Topic: "else", Status: pipeline.NotFound}}, nil},
 		"gone at the end":      {[]pipeline.Result{{Token: "old", Status: pipeline.NotFound, Done: []pipeline.Action{add("b")}}}, nil},
 		"refused":              {[]pipeline.Result{{Token: "new", Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
-		"refused and believed": {[]pipeline.Result{{Token: "old", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Invalid}}, []string{"b old"}},
+		"refused and believed": {[]pipeline.Result{{Token: "old", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Invalid}}, []string{"a old", "b old"}},
 		"a removal refused":    {[]pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
 		"an add failed":        {[]pipeline.Result{{Token: "new", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Failed}}, []string{"a new?", "a old", "b old"}},
 		"a removal failed":     {[]pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed}}, []string{"a old?", "b old"}},
@@ -83,6 +83,39 @@ func TestBeliefs(t *testing.T) {
 			must(t, p.Record(t.Context(), test.results))
 			wantBeliefs(t, db, test.want...)
 		})
+	}
+}
+
+// TestContested: of what two jobs at work change both ways nobody knows which came last at the
+// service, in whatever order they announce and record it. It stays in doubt until a third one
+// has done it alone.
+func TestContested(t *testing.T) {
+	t.Parallel()
+	for _, order := range [][]string{{"+a", "+b", "a", "b"}, {"+a", "+b", "b", "a"}, {"+b", "+a", "a", "b"}, {"+b", "+a", "b", "a"}} {
+		db := pgtest.New(t)
+		mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+		mustExec(t, db, `insert into bulksub.subscriptions (topic, token, job_id) values ('news', 't', 99)`)
+		jobs := map[string]*Postgres{"a": newPostgres(t, db, "a"), "b": newPostgres(t, db, "b"), "c": newPostgres(t, db, "c")}
+		does := map[string]pipeline.Action{"a": add("news"), "b": drop("news"), "c": drop("news")}
+		claims := make(map[string]*pipeline.Claim)
+		for name, p := range jobs {
+			claims[name] = claim(t, p, 1)
+		}
+		carry := func(name string) {
+			c := claims[name]
+			must(t, jobs[name].Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{does[name]}}}))
+		}
+		for _, step := range order {
+			if name, announced := strings.CutPrefix(step, "+"); announced {
+				must(t, jobs[name].Announce(t.Context(), does[name], []string{"t"}))
+			} else {
+				carry(step)
+			}
+		}
+		wantBeliefs(t, db, "news t?")
+		must(t, jobs["c"].Announce(t.Context(), does["c"], []string{"t"}))
+		carry("c")
+		wantBeliefs(t, db)
 	}
 }
 

@@ -56,6 +56,9 @@ func carryOut(t *testing.T, db *pgxpool.Pool, p *Postgres) {
 		r.Done = []pipeline.Action{{Op: op, Topic: r.Topic}}
 		done = append(done, r)
 	}
+	for _, r := range done {
+		must(t, p.Announce(t.Context(), r.Done[0], []string{r.Token}))
+	}
 	must(t, p.Record(t.Context(), done))
 	must(t, p.Finish(t.Context(), c))
 	work(t, p, 1, nil)

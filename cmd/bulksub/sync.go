@@ -44,8 +44,8 @@ that are under sync. A sync removes only what it knows of: what was subscribed t
 first sync, or past this database, stays as it is. With --topic-column the topics are those of the
 column; one that has vanished from it since an earlier sync of the same kind is emptied.
 
-A token that the service says is gone is believed of no topic any more. One that it refuses is not
-believed, and each later sync asks again as long as it is wanted. Rows that want the same token and
+A token that the service says is gone is believed of no topic any more. A refused call changes no
+belief, and each later sync asks again. Rows that want the same token and
 topic count once; a row without a usable token or topic gets the result malformed.
 
 An empty wanted set, or removals above --max-remove, stop it before any call. Two syncs of one topic
