@@ -104,7 +104,7 @@ func TestWebIsJudged(t *testing.T) {
 	endpoint := iidtest.Push(1, 0).Endpoint
 	token := iidtest.WebToken(endpoint)
 	fates := map[string]iidtest.Fate{}
-	_, c := standIn(t, iidtest.Config{Fates: func(token string) iidtest.Fate { return fates[token] }})
+	service, c := standIn(t, iidtest.Config{Fates: func(token string) iidtest.Fate { return fates[token] }})
 	for _, test := range []struct {
 		fate          iidtest.Fate
 		imported, any Code
@@ -116,6 +116,7 @@ func TestWebIsJudged(t *testing.T) {
 		{iidtest.Always("INTERNAL"), noVerdict, noVerdict},
 	} {
 		fates[endpoint], fates[token] = test.fate, test.fate
+		service.Reset()
 		_, err := c.WebImport(t.Context(), vapidKey, push(t, 0))
 		if got := verdictOf(t, err); got != test.imported {
 			t.Errorf("%+v: import: %q", test.fate, got)

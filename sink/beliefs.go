@@ -49,7 +49,7 @@ func touched(results []pipeline.Result) (topics []string, gone bool) {
 	}
 	for i := range results {
 		r := &results[i]
-		gone = gone || r.Status == pipeline.NotFound
+		gone = gone || ended(r)
 		for _, a := range r.Done {
 			touch(a)
 		}
@@ -58,6 +58,13 @@ func touched(results []pipeline.Result) (topics []string, gone bool) {
 		}
 	}
 	return topics, gone
+}
+
+// ended reports whether the token is no more, since it was found to be gone or has been
+// deleted.
+func ended(r *pipeline.Result) bool {
+	deleted := r.Status == pipeline.OK && slices.ContainsFunc(r.Done, func(a pipeline.Action) bool { return a.Op == pipeline.WebDelete })
+	return deleted || r.Status == pipeline.NotFound
 }
 
 func onTopic(a pipeline.Action) bool {
@@ -95,7 +102,7 @@ func newBeliefs(results []pipeline.Result, synced []string) beliefs {
 	b := beliefs{gone: make(map[string]bool), words: make(map[belief]word)}
 	for _, r := range slices.Backward(results) {
 		token := storable(cmp.Or(r.RegistrationToken, r.Token))
-		if r.Status == pipeline.NotFound {
+		if ended(&r) {
 			b.gone[token] = true
 		}
 		if b.gone[token] {

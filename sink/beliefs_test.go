@@ -44,6 +44,7 @@ func TestBeliefs(t *testing.T) {
 		"moved by half": {[]pipeline.Result{{Token: "new", Status: pipeline.Failed, Done: []pipeline.Action{add("b")}}},
 			[]string{"a old", "b new", "b old"}},
 		"gone":                 {[]pipeline.Result{{Token: "old", Topic: "else", Status: pipeline.NotFound}}, nil},
+		"deleted":              {[]pipeline.Result{{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{{Op: pipeline.WebDelete}}}}, nil},
 		"gone at the end":      {[]pipeline.Result{{Token: "old", Status: pipeline.NotFound, Done: []pipeline.Action{add("b")}}}, nil},
 		"refused":              {[]pipeline.Result{{Token: "new", Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
 		"refused and believed": {[]pipeline.Result{{Token: "old", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Invalid}}, []string{"a old", "b old"}},

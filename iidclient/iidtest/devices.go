@@ -12,13 +12,14 @@ type subscription struct {
 }
 
 // device is an app instance: its token, its subscriptions, and how often it
-// was tried. It has room for its first subscription, which is the only one
+// was tried. One that was deleted is known no more. It has room for its first subscription, which is the only one
 // that most have.
 type device struct {
 	token         string
 	subscriptions []subscription
 	first         [1]subscription
 	tries         int
+	deleted       bool
 }
 
 func (d *device) find(topic uint32) int {

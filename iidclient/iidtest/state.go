@@ -117,6 +117,8 @@ func (s *state) try(d *device, fate Fate) string {
 // verdict is the code that the fate has for this try, which it counts.
 func (f Fate) verdict(op operation, d *device) string {
 	switch {
+	case d != nil && d.deleted:
+		return CodeNotFound
 	case f.Code == CodeTooManyTopics && op != add:
 		return ""
 	case f.Tries == 0 || f.Code == "":

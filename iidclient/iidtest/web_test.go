@@ -56,11 +56,22 @@ func TestWebImportRefreshDelete(t *testing.T) {
 	if want := `{"web":{"` + token + `":` + pushBody(t, second) + `}}`; shown.body != want {
 		t.Errorf("got %v, want %s", shown, want)
 	}
+	add := func() string {
+		c.header.Set("Access_token_auth", "true")
+		defer c.header.Del("Access_token_auth")
+		return c.post("/iid/v1:batchAdd", `{"to":"/topics/news","registration_tokens":["`+token+`"]}`).body
+	}
+	if got := add(); c.service.Count("news") != 1 {
+		t.Error(got)
+	}
 	if got := c.do("DELETE", "/v1/web/iid/"+token, ""); got.status != 200 || got.body != "{}" {
 		t.Errorf("%v", got)
 	}
-	if len(c.service.Pushes()) != 0 {
-		t.Errorf("left: %v", c.service.Pushes())
+	if len(c.service.Pushes()) != 0 || c.service.Count("news") != 0 || len(c.service.Subscriptions(token)) != 0 {
+		t.Errorf("left: %v, subscribed to %v", c.service.Pushes(), c.service.Subscriptions(token))
+	}
+	if got, want := add(), `{"results":[{"error":"NOT_FOUND"}]}`; strings.TrimSpace(got) != want {
+		t.Errorf("a deleted token is subscribed: %s", got)
 	}
 	for _, gone := range []reply{c.do("DELETE", "/v1/web/iid/"+token, ""), c.post("/v1/web/iid/"+token+":refresh", pushBody(t, first))} {
 		if want := `{"error":{"code":404,"message":"NOT_FOUND","status":"NOT_FOUND"}}`; gone.status != 404 || gone.body != want {

@@ -33,7 +33,7 @@ func (s *state) importPush(push PushSubscription) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	token := WebToken(push.Endpoint)
-	s.devices.findOrAdd([]byte(token))
+	s.devices.findOrAdd([]byte(token)).deleted = false
 	s.web.pushes[token] = push
 	delete(s.web.renewed, token)
 	return token
@@ -65,10 +65,18 @@ func (w webTokens) current(token string) string {
 	return token
 }
 
+// deletePush deletes a token, and with it what it was subscribed to.
 func (s *state) deletePush(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, known := s.web.pushes[token]
+	if _, known := s.web.pushes[token]; !known {
+		return false
+	}
 	delete(s.web.pushes, token)
-	return known
+	d := s.devices.findOrAdd([]byte(token))
+	for _, sub := range d.subscriptions {
+		s.topics.members[sub.topic]--
+	}
+	d.subscriptions, d.deleted = nil, true
+	return true
 }
