@@ -123,5 +123,5 @@ func (cfg Config) checkEndpoint(base *url.URL) error {
 	case !cfg.Credential.PlainHTTP():
 		return fmt.Errorf("endpoint: %w, or credentials of a test service: neither real ones nor a server key may go over plain http", err)
 	}
-	return fmt.Errorf("endpoint: %w, or set AllowHTTP for a test service", err)
+	return fmt.Errorf("endpoint: %w, or set AllowHTTP (--allow-http) for a test service", err)
 }

@@ -17,19 +17,12 @@ import (
 type emulatorFlags struct {
 	listen, url, credentials, serverKey string
 	anyBearer                           bool
-	mix                                 mixFlags
+	mix                                 iidtest.Mix // of tokens that do not simply live
 	renew                               share
 	apps, faults                        []string
 	quota                               float64
 	quotaPerToken                       bool
 	latency, tokenLife                  time.Duration
-}
-
-// mixFlags are the shares of tokens that do not simply live.
-type mixFlags struct {
-	dead, invalid, transient share
-	tries                    int
-	seed                     uint64
 }
 
 func emulatorCommand() *cobra.Command {
@@ -57,11 +50,15 @@ A fault is ` + iidtest.FaultSyntax + `
 	flags.StringVar(&f.credentials, "write-credentials", "", "write a service account `FILE` for clients")
 	flags.StringVar(&f.serverKey, "server-key", "", "accept this `KEY` in the old key= form")
 	flags.BoolVar(&f.anyBearer, "any-bearer", false, "accept any access token, for clients that have a static one")
-	flags.Var(&f.mix.dead, "dead", "share of tokens that are NOT_FOUND")
-	flags.Var(&f.mix.invalid, "invalid", "share of tokens that are INVALID_ARGUMENT")
-	flags.Var(&f.mix.transient, "transient", "share of tokens that are INTERNAL at first")
-	flags.IntVar(&f.mix.tries, "tries", 1, "how often a transient token fails")
-	flags.Uint64Var(&f.mix.seed, "seed", 0, "`NUMBER` that decides which tokens these are")
+	flags.Var((*share)(&f.mix.Dead), "dead", "share of tokens that are NOT_FOUND")
+	flags.Var((*share)(&f.mix.Invalid), "invalid", "share of tokens that are INVALID_ARGUMENT")
+	flags.Var((*share)(&f.mix.OtherProject), "other-project", "share of tokens that are PERMISSION_DENIED")
+	flags.Var((*share)(&f.mix.TooMany), "too-many-topics", "share of tokens that are TOO_MANY_TOPICS")
+	flags.Var((*share)(&f.mix.Unknown), "unknown", "share of tokens that are "+iidtest.UnknownCode+", a word of which nobody knows")
+	flags.Var((*share)(&f.mix.Poison), "poison", "share of tokens that have every call with them refused, without a culprit")
+	flags.Var((*share)(&f.mix.Transient), "transient", "share of tokens that are INTERNAL at first")
+	flags.IntVar(&f.mix.Tries, "tries", 1, "how often a transient token fails")
+	flags.Uint64Var(&f.mix.Seed, "seed", 0, "`NUMBER` that decides which tokens these are")
 	flags.StringArrayVar(&f.apps, "app", nil, "bundle `ID` of an app whose APNs tokens can be imported, with /sandbox for those of its sandbox; can be given again (default: every app)")
 	flags.Var(&f.renew, "renew", "share of web tokens that get another token when they are refreshed")
 	flags.StringArrayVar(&f.faults, "fault", nil, "a `FAULT`; can be given again")
@@ -82,10 +79,10 @@ func faultHelp() string {
 
 func (f emulatorFlags) config() (iidtest.Config, error) {
 	config := iidtest.Config{
-		Fates:     f.mix.mix().Fate,
+		Fates:     f.mix.Fate,
 		Quota:     iidtest.Quota{Rate: f.quota, PerToken: f.quotaPerToken},
 		Latency:   iidtest.Latency{Fixed: f.latency},
-		Web:       iidtest.Web{Renew: float64(f.renew), Seed: f.mix.seed},
+		Web:       iidtest.Web{Renew: float64(f.renew), Seed: f.mix.Seed},
 		AnyBearer: f.anyBearer,
 		ServerKey: f.serverKey,
 		TokenLife: f.tokenLife,
@@ -102,16 +99,6 @@ func (f emulatorFlags) config() (iidtest.Config, error) {
 		config.Faults = append(config.Faults, plan)
 	}
 	return config, nil
-}
-
-func (f mixFlags) mix() iidtest.Mix {
-	return iidtest.Mix{
-		Dead:      float64(f.dead),
-		Invalid:   float64(f.invalid),
-		Transient: float64(f.transient),
-		Tries:     f.tries,
-		Seed:      f.seed,
-	}
 }
 
 // replaceCredentials writes the file, over that of an earlier stand-in but over no

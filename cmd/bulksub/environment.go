@@ -55,7 +55,7 @@ func bindEnvironment(cmd *cobra.Command, lookup func(string) (string, bool)) err
 			return
 		}
 		if wrong := flags.Set(f.Name, value); wrong != nil {
-			err = &usageError{fmt.Errorf("$%s: %w", variable(f.Name), wrong)}
+			err = &usageError{fmt.Errorf("$%s: %w", variable(f.Name), plainly(wrong))}
 		}
 	})
 	return err

@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 
 	"github.com/sourcegraph/conc/panics"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // terminal is where a command reads and writes.
@@ -59,7 +62,7 @@ Google switches the Instance ID API off on 2027-09-29. --api fcm takes its succe
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{plainly(err)} })
 	root.AddCommand(jobCommands(runJob)...)
 	root.AddCommand(
 		pruneCommand(), unpruneCommand(),
@@ -69,6 +72,20 @@ Google switches the Instance ID API off on 2027-09-29. --api fcm takes its succe
 	)
 	describeEnvironment(root)
 	return root
+}
+
+// plainly says of a value that is no number just that.
+func plainly(err error) error {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	number, wrong := errors.AsType[*strconv.NumError](err)
+	if !ok || !wrong {
+		return err
+	}
+	takes, ok := map[string]string{"float64": "a number", "bool": "true or false"}[invalid.GetFlag().Value.Type()]
+	if !ok {
+		takes = "a whole number"
+	}
+	return fmt.Errorf("--%s is %q; it takes %s (%w)", invalid.GetFlag().Name, invalid.GetValue(), takes, number.Err)
 }
 
 // noWords refuses words that are neither a flag nor a command.

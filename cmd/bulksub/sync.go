@@ -84,6 +84,7 @@ are not at work at the same time: the second ends with 75.`,
 func (f *syncFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.topics.add(flags)
+	flags.Lookup("topic").Usage = "`NAME` of the topic, with or without /topics/"
 	flags.BoolVar(&f.assertAll, "assert-all", false, "subscribe again what is believed to be subscribed")
 	flags.Var(&f.olderThan, "older-than", "subscribe again what the service has not acknowledged for so long, as 30d or 12h")
 	flags.BoolVar(&f.allowEmpty, "allow-empty", false, "go on though nothing at all is wanted")

@@ -69,7 +69,7 @@ type topicFlags struct {
 }
 
 func (f *topicFlags) add(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&f.topics, "topic", nil, "`NAME` of the topic, with or without /topics/; several for each token if repeated")
+	flags.StringArrayVar(&f.topics, "topic", nil, "`NAME` of the topic, with or without /topics/; several for each token if repeated")
 	flags.StringVar(&f.column, "topic-column", "", "`NAME` of the column that holds the row's topic")
 }
 
@@ -79,7 +79,11 @@ func (f *topicFlags) check() error {
 	if f.column != "" && len(f.topics) > 0 {
 		return usagef("the topic is the same for all rows or stands in each: give --topic or --topic-column")
 	}
-	names, err := checkTopics(f.topics)
+	var topics []string
+	for _, given := range f.topics {
+		topics = append(topics, strings.Split(given, ",")...) // no topic has a comma, and a variable can hold several
+	}
+	names, err := checkTopics(topics)
 	if err != nil {
 		return err
 	}
