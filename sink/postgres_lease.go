@@ -159,16 +159,19 @@ func (p *Postgres) lookAround(ctx context.Context, from int) (free, held bool, e
 }
 
 // evict ends the database sessions of processes that were stopped in mid-transaction, and so
-// still lock a segment, or the end, that they lost so long ago that they would have given up
-// if they lived. Whoever may not end them waits until they wake; an error is left to the
-// next time.
+// still lock a segment, or the end, that was lost long ago. A transaction is that old only if
+// its process would have given it up if it lived: one that is just taking the segment
+// over is younger. Whoever may not end them waits until they wake; an error is left to the next
+// time.
 func (p *Postgres) evict(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	p.pool.Exec(ctx, `
 		select pg_terminate_backend(l.pid)
-		from bulksub.segments s join pg_locks l on l.locktype = 'transactionid' and l.granted and l.transactionid = s.xmax
-		where s.job_id = $1 and not s.done and s.owner is not null and s.lease_end < clock_timestamp() - $2::interval`, p.job.ID, commitTimeout)
+		from bulksub.segments s
+		join pg_locks l on l.locktype = 'transactionid' and l.granted and l.transactionid = s.xmax
+		join pg_stat_activity a on a.pid = l.pid and a.xact_start < clock_timestamp() - $2::interval
+		where s.job_id = $1 and not s.done and s.owner is not null and s.lease_end < clock_timestamp() - $2::interval`, p.job.ID, p.retry.Timeout)
 }
 
 func (p *Postgres) bury(ctx context.Context, dead []string) error {
