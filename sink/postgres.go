@@ -114,13 +114,10 @@ func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
 	case held && name == "":
 		return &HeldError{Job: "job " + p.job.Name}
 	case name == "" && asked["command"] == "sync":
-		overtaken, err := p.overtake(ctx)
-		if err != nil {
+		if err := p.overtake(ctx); err != nil {
 			return err
 		}
-		if overtaken {
-			return p.find(ctx, name, asked)
-		}
+		return p.find(ctx, name, asked)
 	}
 	return p.reopen(ctx)
 }

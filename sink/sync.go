@@ -196,28 +196,26 @@ func busyJobs(ctx context.Context, db postgres.Querier) ([]int64, error) {
 // overtake ends an open sync whose plan nobody is at work on, so that the next one
 // plans by what is wanted now. What its calls may have changed is in doubt by itself. A plan that
 // is so young that its process may not have begun is left alone.
-func (p *Postgres) overtake(ctx context.Context) (overtaken bool, err error) {
+func (p *Postgres) overtake(ctx context.Context) error {
 	retry := postgres.Retrier{Patience: p.retry.Patience, Timeout: planTimeout}
-	err = retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		tag, err := p.pool.Exec(ctx, `
+	err := retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		_, err := p.pool.Exec(ctx, `
 			with ended as (
 				update bulksub.jobs j set finished_at = clock_timestamp(), state = case
 					when j.planned and not exists (select from bulksub.segments where job_id = j.id and number > 0 and not done) then 'done' else 'overtaken' end
 				from bulksub.plans plan
 				where j.id = $1 and j.state = 'open' and plan.job_id = j.id and (plan.opened_at < clock_timestamp() - $2::interval
 					or exists (select from bulksub.segments where job_id = j.id))
+					and not exists (select from bulksub.segments where job_id = j.id and not done and owner is not null and lease_end > clock_timestamp())
 				returning j.id, j.state
-			), dropped as (
-				delete from bulksub.planned using ended where job_id = ended.id and ended.state = 'overtaken'
 			)
-			select from ended`, p.job.ID, p.lease)
-		overtaken = tag.RowsAffected() > 0
+			delete from bulksub.planned using ended where job_id = ended.id and ended.state = 'overtaken'`, p.job.ID, p.lease)
 		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("end job %s, which was cut short: %w", p.job.Name, err)
+		return fmt.Errorf("end job %s, which was cut short: %w", p.job.Name, err)
 	}
-	return overtaken, nil
+	return nil
 }
 
 // alone makes sure that no other sync is at work on a topic of ours: two calls for

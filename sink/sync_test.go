@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -355,6 +356,40 @@ func TestUnfinishedSyncIsOvertaken(t *testing.T) {
 	must(t, named.Close())
 	if again := open("named"); again.job.ID != named.job.ID || again.job.state != StateOpen {
 		t.Error("a named sync does not go on")
+	}
+}
+
+// TestSyncIsOvertakenOnce: of two processes that find a sync cut short, the one that is late
+// goes over to the job of the other; and if that goes on with the sync, it stays.
+func TestSyncIsOvertakenOnce(t *testing.T) {
+	t.Parallel()
+	db, asked := pgtest.New(t), Asked{"command": "sync", "topic": "news"}
+	open := func(db *pgxpool.Pool, name string) *Postgres {
+		p, err := OpenPostgres(t.Context(), db, name, asked, time.Second)
+		must(t, err)
+		t.Cleanup(func() { p.Close() })
+		return p
+	}
+	late := func(meanwhile func()) *Postgres {
+		cutter, through := newCutter(t, db)
+		cutter.armAt("else 'overtaken'", func(net.Conn, []byte) error {
+			meanwhile()
+			return nil
+		})
+		return open(through, "")
+	}
+	first := open(db, "")
+	stage(t, first, wish(t, db, "news", some("news", 1, 3)))
+	claim(t, first, 1)
+	must(t, first.Close())
+	late(func() { claim(t, open(db, first.job.Name), 1) })
+	if ask[string](t, db, `select state from bulksub.jobs`) != StateOpen {
+		t.Error("a sync is overtaken at which a process is at work")
+	}
+	mustExec(t, db, expire)
+	var second *Postgres
+	if third := late(func() { second = open(db, "") }); third.job.ID != second.job.ID || second.job.ID == first.job.ID {
+		t.Errorf("the late one goes on with job %s", third.job.Name)
 	}
 }
 
