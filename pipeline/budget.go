@@ -46,8 +46,9 @@ const exhaustedShare = 0.1
 // it was turned away for it.
 func quotaOf(outcomes []Outcome, err error, patience time.Duration) (q Quota, says bool) {
 	if err != nil {
-		met := kindOf(err) == Throttled
-		return Quota{Met: met, After: respect(retryAfter(err), patience, chance())}, met
+		said := callError(err)
+		met := said.Kind == Throttled
+		return Quota{Met: met, After: respect(said.After, patience, chance())}, met
 	}
 	exhausted := 0
 	for i := range outcomes {

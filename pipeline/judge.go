@@ -45,30 +45,30 @@ const longWait = 5 * time.Second
 
 // failed sees to a call that brought no verdicts.
 func (r *run) failed(rep reply) {
-	now, b, kind := time.Now(), rep.batch, kindOf(rep.err)
+	now, b, said := time.Now(), rep.batch, callError(rep.err)
 	if rep.waited > longWait && !r.outage.since.IsZero() {
 		r.outage.idled(now, rep.waited)
 	}
-	after := respect(retryAfter(rep.err), r.opts.Patience, chance())
-	r.outage.failed(now, kind, answered(rep.err), r.opts.Concurrency, chance())
-	switch kind {
+	after := respect(said.After, r.opts.Patience, chance())
+	r.outage.failed(now, said, r.opts.Concurrency, chance())
+	switch said.Kind {
 	case Fatal:
 		r.end(rep.err)
 	case Refused:
-		r.bisect(b, rep.err)
+		r.bisect(b, said)
 	case Throttled:
 		r.repeat(b, max(backoff(1, chance()), after))
 	case Unavailable:
 		if b.failures++; b.failing.IsZero() {
 			b.failing = now
 		}
-		if b.tried() >= r.opts.Attempts && r.divisible(b, rep.err) {
-			r.divide(b, rep.err)
+		if b.tried() >= r.opts.Attempts && r.divisible(b, said) {
+			r.divide(b, said)
 			break
 		}
 		r.repeat(b, max(backoff(b.failures, chance()), after))
 	}
-	if kind != Fatal && (r.outage.over(now) || r.inFlight == 0 && r.outage.vain(b, r.opts.Attempts)) {
+	if said.Kind != Fatal && (r.outage.over(now) || r.inFlight == 0 && r.outage.vain(b, r.opts.Attempts)) {
 		r.end(&UnavailableError{Err: rep.err})
 	}
 }
@@ -77,14 +77,14 @@ func (r *run) failed(rep reply) {
 // an outage that costs a few calls, and often it is the only way to tell the two
 // apart. A token alone is at fault if others were judged meanwhile; and where
 // nothing is left to tell, if the service itself failed on it.
-func (r *run) divisible(b *batch, err error) bool {
+func (r *run) divisible(b *batch, said *CallError) bool {
 	switch {
 	case len(b.tokens) > 1:
 		return r.outage.answered
 	case r.outage.blames(b):
 		return true
 	default:
-		return answered(err) && r.noneToTell()
+		return said.Answered && r.noneToTell()
 	}
 }
 
@@ -106,18 +106,18 @@ func (r *run) repeat(b *batch, wait time.Duration) {
 
 // bisect looks for the token for which the service refuses the batch. Alone, the
 // token is at fault.
-func (r *run) bisect(b *batch, err error) {
+func (r *run) bisect(b *batch, said *CallError) {
 	if len(b.tokens) > 1 {
-		r.divide(b, err)
+		r.divide(b, said)
 		return
 	}
-	r.weigh(b, []Outcome{{Status: Invalid, Code: codeOf(err)}})
+	r.weigh(b, []Outcome{{Status: Invalid, Code: said.Code}})
 }
 
 // divide sends the halves of a batch that fails while others do not. A token
 // that still fails alone has failed: nothing judged it, and the next run may ask
 // again.
-func (r *run) divide(b *batch, err error) {
+func (r *run) divide(b *batch, said *CallError) {
 	if len(b.tokens) > 1 {
 		halves := b.halves()
 		r.opts.Meter.retries.Add(int64(len(b.places)))
@@ -126,7 +126,7 @@ func (r *run) divide(b *batch, err error) {
 	}
 	for _, p := range b.places {
 		p.item.attempts += b.tried()
-		r.conclude(p.item, &Outcome{Status: Failed, Code: codeOf(err)}, err.Error())
+		r.conclude(p.item, &Outcome{Status: Failed, Code: said.Code}, said.Error())
 	}
 }
 

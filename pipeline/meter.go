@@ -124,7 +124,7 @@ func outcomeLabel(err error) string {
 	if err == nil {
 		return "judged"
 	}
-	switch kindOf(err) {
+	switch callError(err).Kind {
 	case Unavailable:
 		return "unavailable"
 	case Throttled:

@@ -35,19 +35,19 @@ const answeredWeight = 20
 
 // failed notes a call that brought no verdict. A service that refuses a batch is
 // there; and quota is the limiter's to see to.
-func (o *outage) failed(now time.Time, kind CallKind, answered bool, concurrency int, chance float64) {
-	if kind == Refused {
+func (o *outage) failed(now time.Time, said *CallError, concurrency int, chance float64) {
+	if said.Kind == Refused {
 		o.present()
 		return
 	}
 	if o.since.IsZero() {
 		o.since = now
 	}
-	if kind != Unavailable {
+	if said.Kind != Unavailable {
 		return
 	}
-	o.answered = o.answered || answered
-	if o.silence++; !answered {
+	o.answered = o.answered || said.Answered
+	if o.silence++; !said.Answered {
 		o.silence += answeredWeight - 1
 	}
 	if beyond := o.silence/answeredWeight - concurrency; beyond > 0 {

@@ -56,7 +56,7 @@ func TestOutage(t *testing.T) {
 		o := outage{patience: time.Minute}
 		o.succeeded(at(0))
 		for i, kind := range kinds {
-			o.failed(at(i+1), kind, false, 2, 0)
+			o.failed(at(i+1), &CallError{Kind: kind}, 2, 0)
 		}
 		return o
 	}
@@ -88,7 +88,7 @@ func TestOutage(t *testing.T) {
 func TestWaitIsNoOutage(t *testing.T) {
 	start := time.Now()
 	o := outage{patience: time.Minute}
-	o.failed(start, Unavailable, false, 2, 0)
+	o.failed(start, &CallError{Kind: Unavailable}, 2, 0)
 	later := start.Add(time.Hour)
 	o.idled(later, time.Hour-30*time.Second)
 	if o.over(later) {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -60,6 +61,15 @@ type CallError struct {
 
 func (e *CallError) Error() string { return e.Err.Error() }
 func (e *CallError) Unwrap() error { return e.Err }
+
+// callError is what a failed call says. An error that is no CallError is fatal: whoever
+// made it did not know what it means.
+func callError(err error) *CallError {
+	if said, ok := errors.AsType[*CallError](err); ok {
+		return said
+	}
+	return &CallError{Kind: Fatal, Err: err}
+}
 
 // UnavailableError says that the service did not answer. What was recorded is
 // safe; the same job run again goes on.

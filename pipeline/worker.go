@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -74,32 +73,4 @@ func (r *run) place(ctx context.Context, b *batch) (Grant, error) {
 		}
 	}
 	return r.job.Budget.Wait(ctx, len(b.tokens))
-}
-
-// kindOf is the kind of a failed call. An error that is no CallError is fatal:
-// whoever made it did not know what it means.
-func kindOf(err error) CallKind {
-	if call, ok := errors.AsType[*CallError](err); ok {
-		return call.Kind
-	}
-	return Fatal
-}
-
-func retryAfter(err error) time.Duration {
-	if call, ok := errors.AsType[*CallError](err); ok {
-		return call.After
-	}
-	return 0
-}
-
-func answered(err error) bool {
-	call, ok := errors.AsType[*CallError](err)
-	return ok && call.Answered
-}
-
-func codeOf(err error) string {
-	if call, ok := errors.AsType[*CallError](err); ok {
-		return call.Code
-	}
-	return ""
 }
