@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,18 +30,12 @@ type Postgres struct {
 	lease   time.Duration
 	retry   postgres.Retrier
 	effects []Effect
-	onLoss  func(segment int)
-
 	metrics ledgerMetrics
+	held    *holdings
 	idle    bool        // others held all that was left when we last asked for a segment
 	caring  atomic.Bool // some topic was under sync when we last looked
-
-	mu   sync.Mutex
-	held map[int]*pipeline.Claim
-	rows map[*pipeline.Claim]int64 // results that the ledger holds of a claim's segment, as far as we know
-
-	renewing context.CancelFunc
-	renewed  chan struct{}
+	// stopRenewing ends the renewing of the leases and waits for it.
+	stopRenewing func()
 }
 
 var _ pipeline.Sink = (*Postgres)(nil)
@@ -78,10 +71,8 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 		process: liveness.Here(),
 		lease:   leaseFor,
 		retry:   postgres.Retrier{Patience: patience, Timeout: commitTimeout},
-		held:    make(map[int]*pipeline.Claim),
-		rows:    make(map[*pipeline.Claim]int64),
 		metrics: newLedgerMetrics(),
-		onLoss:  func(int) {},
+		held:    newHoldings(),
 	}
 	if err := p.open(ctx, name, asked); err != nil {
 		return nil, err
@@ -89,13 +80,13 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 	if err := p.care(ctx); err != nil {
 		return nil, err
 	}
-	p.startRenewing(ctx)
+	p.stopRenewing = p.startRenewing(ctx)
 	return p, nil
 }
 
 // OnLoss has tell called, once for each, with the segments of ours that another process
 // has taken over; 0 is the end of the job. Call it before the first Claim.
-func (p *Postgres) OnLoss(tell func(segment int)) { p.onLoss = tell }
+func (p *Postgres) OnLoss(tell func(segment int)) { p.held.onLoss = tell }
 
 // Job is the job that was opened.
 func (p *Postgres) Job() Job { return p.job }
@@ -285,8 +276,7 @@ func countsOf(job string) string {
 // Close gives the segments in our hands back, so that the next process need not
 // wait for the leases to end, and stops renewing them.
 func (p *Postgres) Close() error {
-	p.renewing()
-	<-p.renewed
+	p.stopRenewing()
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	_, err := p.pool.Exec(ctx, `update bulksub.segments set owner = null where job_id = $1 and owner = $2 and not done`, p.job.ID, p.owner)

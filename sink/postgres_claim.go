@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,7 +79,7 @@ func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
 		p.metrics.takeovers.Inc()
 	}
 	claim := p.hold(s, fence, asked)
-	p.count(claim, len(done))
+	p.held.count(claim, len(done))
 	claim.Recorded = func(key string) bool { _, ok := done[key]; return ok }
 	return claim, nil
 }
@@ -98,7 +96,7 @@ func (p *Postgres) take(ctx context.Context, tx pgx.Tx, end bool) (s pipeline.Se
 			order by number limit 1 for update skip locked) as free
 		where s.job_id = $1 and s.number = free.number
 		returning s.number, s.bounds, s.fence, coalesce(free.owner <> $2, false)`,
-		p.job.ID, p.owner, p.process, p.lease, p.inHand(), end).Scan(&s.Number, &s.Bounds, &fence, &expired)
+		p.job.ID, p.owner, p.process, p.lease, p.held.numbers(), end).Scan(&s.Number, &s.Bounds, &fence, &expired)
 	return s, fence, expired, err
 }
 
@@ -117,20 +115,13 @@ func (p *Postgres) recorded(ctx context.Context, tx pgx.Tx, segment int) (map[st
 	return done, err
 }
 
-// inHand lists the segments in our hands. One that is ours in the ledger and not
-// in the list is left from a claim whose answer was lost.
-func (p *Postgres) inHand() []int {
-	return slices.AppendSeq([]int{}, maps.Keys(p.holdings())) // nil would be NULL, and nothing differs from that
-}
-
 // hold notes that a segment is ours.
 func (p *Postgres) hold(s pipeline.Segment, fence int64, asked time.Time) *pipeline.Claim {
 	lease := new(pipeline.Lease)
 	lease.Extend(asked.Add(p.lease))
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.held[s.Number] = &pipeline.Claim{Segment: s, Fence: fence, Lease: lease}
-	return p.held[s.Number]
+	claim := &pipeline.Claim{Segment: s, Fence: fence, Lease: lease}
+	p.held.add(claim)
+	return claim
 }
 
 // claimNext cuts the segment behind the last one. Two processes that cut at the

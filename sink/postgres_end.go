@@ -178,6 +178,6 @@ func (p *Postgres) keepEnd(ctx context.Context, claim *pipeline.Claim, outcome j
 	if err != nil {
 		return fmt.Errorf("close job %s: %w", p.job.Name, err)
 	}
-	p.release(claim)
+	p.held.release(claim)
 	return closed(p.job.Name, state)
 }

@@ -13,14 +13,18 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// startRenewing keeps the leases until Close.
-func (p *Postgres) startRenewing(ctx context.Context) {
-	ctx, p.renewing = context.WithCancel(context.WithoutCancel(ctx))
-	p.renewed = make(chan struct{})
+// startRenewing keeps the leases until stop is called, which waits for the end of it.
+func (p *Postgres) startRenewing(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
 	go func() {
-		defer close(p.renewed)
+		defer close(ended)
 		p.keepRenewing(ctx)
 	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 // keepRenewing renews until ctx ends. A renewal that fails is tried again at the
@@ -41,7 +45,7 @@ func (p *Postgres) keepRenewing(ctx context.Context) {
 // renew moves the end of every lease in our hands. A segment that is no longer
 // ours is lost; one that has just been finished, with our fence, is not.
 func (p *Postgres) renew(ctx context.Context) {
-	before := p.holdings()
+	before := p.held.all()
 	if len(before) == 0 {
 		return
 	}
@@ -66,59 +70,15 @@ func (p *Postgres) renew(ctx context.Context) {
 		if kept[n] == claim.Fence {
 			claim.Lease.Extend(asked.Add(p.lease))
 		} else {
-			p.lose(claim)
+			p.held.lose(claim)
 		}
-	}
-}
-
-// holdings is a copy of what is in our hands.
-func (p *Postgres) holdings() map[int]*pipeline.Claim {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return maps.Clone(p.held)
-}
-
-// release takes a segment out of our hands. It reports whether it was there.
-func (p *Postgres) release(claim *pipeline.Claim) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.held[claim.Segment.Number] != claim {
-		return false
-	}
-	delete(p.held, claim.Segment.Number)
-	delete(p.rows, claim)
-	return true
-}
-
-// count notes that the ledger holds more results of a segment in our hands.
-func (p *Postgres) count(claim *pipeline.Claim, more int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.held[claim.Segment.Number] == claim {
-		p.rows[claim] += int64(more)
-	}
-}
-
-// known is how many results it holds of the segment.
-func (p *Postgres) known(claim *pipeline.Claim) int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.rows[claim]
-}
-
-// lose notes that a segment is somebody else's now, unless it has been finished
-// meanwhile.
-func (p *Postgres) lose(claim *pipeline.Claim) {
-	if p.release(claim) {
-		claim.Lease.Lose()
-		p.onLoss(claim.Segment.Number)
 	}
 }
 
 // refuse notes that what we had to write for a segment was too late.
 func (p *Postgres) refuse(claim *pipeline.Claim) {
 	p.metrics.refused.Inc()
-	p.lose(claim)
+	p.held.lose(claim)
 }
 
 // lookAround reports whether an unfinished segment that is not in our hands is free,
@@ -131,7 +91,7 @@ func (p *Postgres) lookAround(ctx context.Context, from int) (free, held bool, e
 		free, held = false, false
 		rows, _ := p.pool.Query(ctx, `
 			select distinct coalesce(owner, ''), coalesce(process, ''), owner is null or owner = $2 or lease_end < clock_timestamp()
-			from bulksub.segments where job_id = $1 and not done and number <> all($3) and number >= $4`, p.job.ID, p.owner, p.inHand(), from)
+			from bulksub.segments where job_id = $1 and not done and number <> all($3) and number >= $4`, p.job.ID, p.owner, p.held.numbers(), from)
 		var dead []string
 		var owner, process string
 		var ended bool

@@ -76,7 +76,7 @@ func TestRenew(t *testing.T) {
 	if !ask[bool](t, db, `select lease_end > clock_timestamp() + interval '5 seconds' from bulksub.segments where number = 2`) {
 		t.Error("the lease in the ledger was not moved")
 	}
-	if _, ok := p.holdings()[lost.Segment.Number]; ok {
+	if _, ok := p.held.all()[lost.Segment.Number]; ok {
 		t.Error("the lost segment is still in hand")
 	}
 }

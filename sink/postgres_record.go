@@ -40,7 +40,7 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 		return fmt.Errorf("record %d results: %w", len(results), err)
 	}
 	for i := range taken {
-		p.count(taken[i].Claim, 1)
+		p.held.count(taken[i].Claim, 1)
 	}
 	return nil
 }
@@ -198,7 +198,7 @@ func (p *Postgres) Finish(ctx context.Context, c *pipeline.Claim) error {
 			update bulksub.segments
 			set done = true, owner = null, counts = coalesce((select jsonb_object_agg(status, n) from found), '{}')
 			where job_id = $1 and number = $2 and fence = $3 and $4 = (select coalesce(sum(n), 0) from found)`,
-			p.job.ID, number, c.Fence, p.known(c))
+			p.job.ID, number, c.Fence, p.held.counted(c))
 		if err == nil && tag.RowsAffected() == 0 {
 			p.refuse(c)
 		}
@@ -207,6 +207,6 @@ func (p *Postgres) Finish(ctx context.Context, c *pipeline.Claim) error {
 	if err != nil {
 		return fmt.Errorf("finish segment %d: %w", number, err)
 	}
-	p.release(c)
+	p.held.release(c)
 	return nil
 }
