@@ -86,6 +86,24 @@ func TestEndIsTakenOver(t *testing.T) {
 	}
 }
 
+// TestRenewedEnd: a renewal that came upon the end just as it was kept finds it in
+// nobody's hands, and does not call it lost.
+func TestRenewedEnd(t *testing.T) {
+	t.Parallel()
+	a, b := atItsEnd(t, pgtest.New(t))
+	end, err := a.claimEnd(t.Context())
+	must(t, err)
+	mustExec(t, a.pool, `update bulksub.segments set owner = null where number = 0`)
+	if a.renew(t.Context()); end.Lease.Lost() {
+		t.Error("lost though nobody has taken it")
+	}
+	_, err = b.claimEnd(t.Context())
+	must(t, err)
+	if a.renew(t.Context()); !end.Lease.Lost() {
+		t.Error("not lost to the process that has taken it")
+	}
+}
+
 // TestFenceOfThePruner: what it does not let in prunes nothing, and drops no plan (P9).
 func TestFenceOfThePruner(t *testing.T) {
 	t.Parallel()

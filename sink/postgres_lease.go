@@ -43,7 +43,8 @@ func (p *Postgres) keepRenewing(ctx context.Context) {
 }
 
 // renew moves the end of every lease in our hands. A segment that is no longer
-// ours is lost; one that has just been finished, with our fence, is not.
+// ours is lost; one that has just been finished, with our fence, is not, nor is the
+// end of the job that has just been kept.
 func (p *Postgres) renew(ctx context.Context) {
 	before := p.held.all()
 	if len(before) == 0 {
@@ -54,7 +55,7 @@ func (p *Postgres) renew(ctx context.Context) {
 	asked := time.Now()
 	rows, _ := p.pool.Query(ctx, `
 		update bulksub.segments set lease_end = clock_timestamp() + $3
-		where job_id = $1 and number = any($4) and (owner = $2 or done)
+		where job_id = $1 and number = any($4) and (owner = $2 or done or number = 0 and owner is null)
 		returning number, fence`, p.job.ID, p.owner, p.lease, slices.Collect(maps.Keys(before)))
 	kept := make(map[int]int64)
 	var number int
