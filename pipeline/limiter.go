@@ -100,31 +100,31 @@ func (l *Limiter) grant(now time.Time, n int) time.Duration {
 	if now.Before(l.throttle.Hold) {
 		return l.throttle.Hold.Sub(now)
 	}
-	pace := l.tune(now, n)
+	inflow := l.tune(now, n)
 	if l.bucket.AllowN(now, n) {
 		l.pace.Add(now, n)
 		return 0
 	}
-	missing := (float64(n) - l.bucket.TokensAt(now)) / pace
+	missing := (float64(n) - l.bucket.TokensAt(now)) / inflow
 	return time.Duration(min(max(missing, 1e-6), 1) * float64(time.Second))
 }
 
-// tune sets the bucket to calls of n operations at the present rate, and returns the pace
+// tune sets the bucket to calls of n operations at the present rate, and returns the inflow
 // at which it fills. Whenever either changes it is tuned, for what flowed into it until
-// then is reckoned at the old pace.
-func (l *Limiter) tune(now time.Time, n int) (pace float64) {
-	pace, l.last = l.throttle.Rate, n
-	if math.IsInf(pace, 1) {
-		return pace // rate.Limiter reckons nothing of infinity in no time as NaN
+// then is reckoned at the old one.
+func (l *Limiter) tune(now time.Time, n int) (inflow float64) {
+	inflow, l.last = l.throttle.Rate, n
+	if math.IsInf(inflow, 1) {
+		return inflow // rate.Limiter reckons nothing of infinity in no time as NaN
 	}
 	burst := n
-	if Small(n, pace) {
-		pace /= 1 + Slack.Seconds()
-		burst += int(min(pace*Slack.Seconds(), largestBatch)) // without a ceiling the rate grows beyond all numbers
+	if Small(n, inflow) {
+		inflow /= 1 + Slack.Seconds()
+		burst += int(min(inflow*Slack.Seconds(), largestBatch)) // without a ceiling the rate grows beyond all numbers
 	}
-	l.bucket.SetLimitAt(now, limit(pace))
+	l.bucket.SetLimitAt(now, limit(inflow))
 	l.bucket.SetBurstAt(now, burst)
-	return pace
+	return inflow
 }
 
 // Answered slows down, or steps up again.

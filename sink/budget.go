@@ -211,7 +211,7 @@ func (b *Budget) Answered(ctx context.Context, g pipeline.Grant, q pipeline.Quot
 	}
 	b.mu.Unlock()
 	for {
-		changed, err := b.change(ctx, func(t *pipeline.Throttle, now time.Time, ceiling, shared float64) bool {
+		settled, err := b.change(ctx, func(t *pipeline.Throttle, now time.Time, ceiling, shared float64) bool {
 			if !q.Met {
 				return t.Calm(now, g.At, ceiling)
 			}
@@ -219,7 +219,7 @@ func (b *Budget) Answered(ctx context.Context, g pipeline.Grant, q pipeline.Quot
 			t.Met(now, g.At, q.After, max(pace, shared), largest/slowest.Seconds())
 			return true
 		})
-		if err != nil || changed {
+		if err != nil || settled {
 			return b.explain(err)
 		}
 	}

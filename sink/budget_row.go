@@ -57,9 +57,10 @@ func (b *Budget) take(ctx context.Context, n int) (g pipeline.Grant, wait time.D
 
 // change changes what the service has brought the rate down to. now is the database's
 // time, ceiling the highest of late, and shared what all processes have sent in
-// the last second. It reports false if another process was faster: no lock is held while
-// this one thinks, for it may be frozen meanwhile.
-func (b *Budget) change(ctx context.Context, change func(t *pipeline.Throttle, now time.Time, ceiling, shared float64) bool) (changed bool, err error) {
+// the last second; decide reports whether there is anything to change. settled is false if
+// another process was faster: no lock is held while this one thinks, for it may be frozen
+// meanwhile.
+func (b *Budget) change(ctx context.Context, decide func(t *pipeline.Throttle, now time.Time, ceiling, shared float64) bool) (settled bool, err error) {
 	err = b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		var t pipeline.Throttle
 		var now time.Time
@@ -74,14 +75,14 @@ func (b *Budget) change(ctx context.Context, change func(t *pipeline.Throttle, n
 		if err != nil {
 			return err
 		}
-		if changed = !change(&t, now, ceiling, shared); changed {
-			return nil // nothing is to be changed
+		if settled = !decide(&t, now, ceiling, shared); settled {
+			return nil
 		}
 		tag, err := b.pool.Exec(ctx, `
 			update bulksub.budgets set rate = $3, rate_before = $4, changed_at = $5, cut_at = $6, hold_until = $7, version = version + 1
 			where project = $1 and version = $2`, b.project, version, t.Rate, t.Before, t.Changed, t.Cut, t.Hold)
-		changed = tag.RowsAffected() > 0
+		settled = tag.RowsAffected() > 0
 		return err
 	})
-	return changed, err
+	return settled, err
 }

@@ -22,7 +22,7 @@ type Overview struct {
 	Rate     *float64 // set for the job, 0 meaning no ceiling; nil: as each process was started
 	Expected *int64   // rows, as far as it was known when the job was made
 	Created  time.Time
-	Ended    *time.Time // finished or cancelled
+	Finished *time.Time // or cancelled
 	Segments Segments
 	Counts   pipeline.Counts
 	Pruned   int64           // rows that are pruned now
@@ -52,7 +52,7 @@ func Overviews(ctx context.Context, pool *pgxpool.Pool, name string, most int) (
 		left join lateral (select jsonb_object_agg(status, n) as counts from (`+countsOf("j.id")+`) as n) as c on true
 		order by j.id desc`, name, most)
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o Overview, err error) {
-		err = row.Scan(&o.ID, &o.Name, &o.Asked, &o.State, &o.API, &o.Line, &o.Paused, &o.Rate, &o.Expected, &o.Created, &o.Ended, &o.Outcome,
+		err = row.Scan(&o.ID, &o.Name, &o.Asked, &o.State, &o.API, &o.Line, &o.Paused, &o.Rate, &o.Expected, &o.Created, &o.Finished, &o.Outcome,
 			&o.Segments.Planned, &o.Segments.Cut, &o.Segments.Done, &o.Segments.Held, &o.Counts, &o.Pruned)
 		o.Done = o.State == StateDone
 		return o, err

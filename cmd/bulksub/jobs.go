@@ -79,8 +79,8 @@ func viewOf(o sink.Overview) jobView {
 	for _, s := range pipeline.Statuses {
 		v.Results[s] = o.Counts[s]
 	}
-	if o.Ended != nil {
-		ended := o.Ended.UTC()
+	if o.Finished != nil {
+		ended := o.Finished.UTC()
 		v.Finished = &ended
 	}
 	return v
