@@ -29,7 +29,7 @@ var Header = []string{"row", "token", "topic", "status", "code", "attempts", "re
 // It is for one process at a time.
 type CSV struct {
 	path   string
-	header *header
+	header *jobHeader
 	file   *os.File  // OUT.partial; nil once the job is done
 	size   int64     // of the results that are on the disk
 	digest hash.Hash // of those
@@ -64,7 +64,7 @@ func (e *ResultsError) Unwrap() error { return e.Err }
 // [*MismatchError], one at which another process works a [*HeldError]. Close it
 // after use.
 func OpenCSV(path string, asked Asked) (*CSV, error) {
-	header, err := openHeader(path, asked)
+	header, err := openJobHeader(path, asked)
 	if err != nil {
 		return nil, err
 	}

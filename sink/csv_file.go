@@ -19,14 +19,14 @@ import (
 
 const ownerOnly = 0o600
 
-// jobHeader is what stands in OUT.job.json.
-type jobHeader struct {
+// headerJSON is what stands first in OUT.job.json.
+type headerJSON struct {
 	Bulksub int   `json:"bulksub"` // the version of this format
 	Asked   Asked `json:"asked"`
 }
 
-// openHeader opens and locks the job's header, and writes it if the job is new.
-func openHeader(path string, asked Asked) (*header, error) {
+// openJobHeader opens and locks the job's header, and writes it if the job is new.
+func openJobHeader(path string, asked Asked) (*jobHeader, error) {
 	name := path + ".job.json"
 	file, err := openResults(name)
 	if err != nil {
@@ -37,7 +37,7 @@ func openHeader(path string, asked Asked) (*header, error) {
 		file.Close()
 		return nil, unlockable(path, held, err)
 	}
-	h := &header{file: file}
+	h := &jobHeader{file: file}
 	fresh, err := h.agree(path, asked)
 	if err == nil && fresh != nil {
 		err = begin(h.file, path, fresh)
@@ -56,27 +56,27 @@ func unlockable(path string, held bool, err error) error {
 	return &ResultsError{Path: path, Problem: "the job's header cannot be locked; name a file on a local disk with --results", Err: err}
 }
 
-// headerText is what stands in the header of a job that was asked so.
-func headerText(asked Asked) ([]byte, error) {
-	text, err := json.MarshalIndent(jobHeader{Bulksub: 1, Asked: asked}, "", "  ")
+// jobHeaderText is what stands in the header of a job that was asked so.
+func jobHeaderText(asked Asked) ([]byte, error) {
+	text, err := json.MarshalIndent(headerJSON{Bulksub: 1, Asked: asked}, "", "  ")
 	return append(text, '\n'), err
 }
 
 // agree compares what the header says with what is asked now. fresh is what is to be
 // written there yet: the job is new, or was killed as it wrote that.
-func (h *header) agree(path string, asked Asked) (fresh []byte, err error) {
+func (h *jobHeader) agree(path string, asked Asked) (fresh []byte, err error) {
 	text, err := io.ReadAll(io.LimitReader(h.file, 1<<20))
 	if err != nil {
 		return nil, &ResultsError{Path: h.file.Name(), Problem: "the job's header cannot be read", Err: cause(err)}
 	}
-	if fresh, err = headerText(asked); err != nil {
+	if fresh, err = jobHeaderText(asked); err != nil {
 		return nil, err
 	}
 	if len(text) < len(fresh) && bytes.HasPrefix(fresh, text) {
 		h.end = int64(len(bytes.TrimSpace(fresh)))
 		return fresh, nil
 	}
-	before, end, noted, err := parseHeader(text)
+	before, end, noted, err := parseJobHeader(text)
 	if err != nil || before.Bulksub != 1 {
 		return nil, &ResultsError{Path: h.file.Name(), Foreign: true, Problem: "this is not the header of a bulksub job; move it away or name another file with --results"}
 	}
@@ -170,7 +170,7 @@ type record struct {
 // short, and returns the file's size. What is broken before the end was not
 // broken by us.
 func scan(file *os.File, visit func(record) error) (size int64, err error) {
-	size, err = checkHeader(file)
+	size, err = checkHeaderLine(file)
 	if err != nil || size < int64(len(headerLine)) {
 		return size, err
 	}
@@ -215,9 +215,9 @@ func damaged(name string) error {
 	return &ResultsError{Path: name, Foreign: true, Problem: "a line in it is not as bulksub wrote it; restore the file, or name another one with --results"}
 }
 
-// checkHeader returns the file's size, or an error if it does not begin as our
+// checkHeaderLine returns the file's size, or an error if it does not begin as our
 // files do.
-func checkHeader(file *os.File) (size int64, err error) {
+func checkHeaderLine(file *os.File) (size int64, err error) {
 	head := make([]byte, len(headerLine))
 	n, err := file.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -297,7 +297,7 @@ func replaceable(name string) error {
 		return err
 	}
 	defer file.Close()
-	_, err = checkHeader(file)
+	_, err = checkHeaderLine(file)
 	return err
 }
 

@@ -13,7 +13,7 @@ import (
 // are of the results that are there, nil if the job would be new; done says that it
 // has ended.
 func InspectCSV(path string, asked Asked) (counts pipeline.Counts, done bool, err error) {
-	header, err := readHeader(path, asked)
+	header, err := readJobHeader(path, asked)
 	if header == nil || err != nil {
 		return nil, false, err
 	}
@@ -26,8 +26,8 @@ func InspectCSV(path string, asked Asked) (counts pipeline.Counts, done bool, er
 	return c.counts, done, err
 }
 
-// readHeader is [openHeader] without a change; nil: the job would be new.
-func readHeader(path string, asked Asked) (*header, error) {
+// readJobHeader is [openJobHeader] without a change; nil: the job would be new.
+func readJobHeader(path string, asked Asked) (*jobHeader, error) {
 	name := path + ".job.json"
 	if !exists(name) {
 		return nil, newHere(path)
@@ -36,7 +36,7 @@ func readHeader(path string, asked Asked) (*header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &header{file: file}
+	h := &jobHeader{file: file}
 	if fresh, err := h.examine(path, asked); fresh || err != nil {
 		file.Close()
 		return nil, err
@@ -45,7 +45,7 @@ func readHeader(path string, asked Asked) (*header, error) {
 }
 
 // examine reports whether the header is still to be written.
-func (h *header) examine(path string, asked Asked) (fresh bool, err error) {
+func (h *jobHeader) examine(path string, asked Asked) (fresh bool, err error) {
 	if held, err := lock(h.file); held || err != nil {
 		return false, unlockable(path, held, err)
 	}

@@ -15,8 +15,8 @@ type seal struct {
 	SHA256 string `json:"sha256,omitempty"` // "": no whole seal is there
 }
 
-// header is OUT.job.json, locked.
-type header struct {
+// jobHeader is OUT.job.json, locked.
+type jobHeader struct {
 	file *os.File
 	end  int64 // of what was asked
 	notes
@@ -28,9 +28,9 @@ type notes struct {
 	seal
 }
 
-// parseHeader reads what was asked, and the notes. Notes that are cut short are as
+// parseJobHeader reads what was asked, and the notes. Notes that are cut short are as
 // good as none: the results have not got their name yet.
-func parseHeader(text []byte) (asked jobHeader, end int64, noted notes, err error) {
+func parseJobHeader(text []byte) (asked headerJSON, end int64, noted notes, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if err := d.Decode(&asked); err != nil {
 		return asked, 0, notes{}, err
@@ -43,7 +43,7 @@ func parseHeader(text []byte) (asked jobHeader, end int64, noted notes, err erro
 }
 
 // write puts the notes behind what was asked, which it leaves as it is.
-func (h *header) write() error {
+func (h *jobHeader) write() error {
 	text, err := json.Marshal(h.notes)
 	if err != nil {
 		return err
