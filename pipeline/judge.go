@@ -8,34 +8,34 @@ import (
 )
 
 // handle sees to what a worker brought back.
-func (r *run) handle(rep reply) {
-	r.setAside(rep.unsent)
+func (l *loop) handle(rep reply) {
+	l.setAside(rep.unsent)
 	if rep.stop != nil {
-		r.end(rep.stop)
+		l.end(rep.stop)
 	}
 	switch {
 	case rep.batch == nil:
 	case rep.err != nil:
-		r.failed(rep)
+		l.failed(rep)
 	default:
-		r.judge(rep)
+		l.judge(rep)
 	}
 }
 
 // setAside takes back rows whose lease is not held. Those of a segment that is
 // lost are somebody else's now; the others wait for the renewal.
-func (r *run) setAside(unsent []*item) {
+func (l *loop) setAside(unsent []*item) {
 	var lapsed []*item
 	for _, it := range unsent {
 		if it.claim.Lease.Lost() {
-			r.lose()
-			r.drop(it)
+			l.lose()
+			l.drop(it)
 		} else {
 			lapsed = append(lapsed, it)
 		}
 	}
 	if len(lapsed) > 0 {
-		r.waiting.add(delayed{due: time.Now().Add(heldPoll), items: lapsed})
+		l.waiting.add(delayed{due: time.Now().Add(heldPoll), items: lapsed})
 	}
 }
 
@@ -44,32 +44,32 @@ func (r *run) setAside(unsent []*item) {
 const longWait = 5 * time.Second
 
 // failed sees to a call that brought no verdicts.
-func (r *run) failed(rep reply) {
+func (l *loop) failed(rep reply) {
 	now, b, said := time.Now(), rep.batch, callError(rep.err)
-	if rep.waited > longWait && !r.outage.since.IsZero() {
-		r.outage.idled(now, rep.waited)
+	if rep.waited > longWait && !l.outage.since.IsZero() {
+		l.outage.idled(now, rep.waited)
 	}
-	after := respect(said.After, r.opts.Patience, chance())
-	r.outage.failed(now, said, r.opts.Concurrency, chance())
+	after := respect(said.After, l.opts.Patience, chance())
+	l.outage.failed(now, said, l.opts.Concurrency, chance())
 	switch said.Kind {
 	case Fatal:
-		r.end(rep.err)
+		l.end(rep.err)
 	case Refused:
-		r.bisect(b, said)
+		l.bisect(b, said)
 	case Throttled:
-		r.repeat(b, max(backoff(1, chance()), after))
+		l.repeat(b, max(backoff(1, chance()), after))
 	case Unavailable:
 		if b.failures++; b.failing.IsZero() {
 			b.failing = now
 		}
-		if b.tried() >= r.opts.Attempts && r.divisible(b, said) {
-			r.divide(b, said)
+		if b.tried() >= l.opts.Attempts && l.divisible(b, said) {
+			l.divide(b, said)
 			break
 		}
-		r.repeat(b, max(backoff(b.failures, chance()), after))
+		l.repeat(b, max(backoff(b.failures, chance()), after))
 	}
-	if said.Kind != Fatal && (r.outage.over(now) || r.inFlight == 0 && r.outage.vain(b, r.opts.Attempts)) {
-		r.end(&UnavailableError{Err: rep.err})
+	if said.Kind != Fatal && (l.outage.over(now) || l.inFlight == 0 && l.outage.vain(b, l.opts.Attempts)) {
+		l.end(&UnavailableError{Err: rep.err})
 	}
 }
 
@@ -77,77 +77,77 @@ func (r *run) failed(rep reply) {
 // an outage that costs a few calls, and often it is the only way to tell the two
 // apart. A token alone is at fault if others were judged meanwhile; and where
 // nothing is left to tell, if the service itself failed on it.
-func (r *run) divisible(b *batch, said *CallError) bool {
+func (l *loop) divisible(b *batch, said *CallError) bool {
 	switch {
 	case len(b.tokens) > 1:
-		return r.outage.answered
-	case r.outage.blames(b):
+		return l.outage.answered
+	case l.outage.blames(b):
 		return true
 	default:
-		return said.Answered && r.noneToTell()
+		return said.Answered && l.noneToTell()
 	}
 }
 
 // noneToTell reports whether nothing is left to send but tokens that have had all
 // their attempts, each alone.
-func (r *run) noneToTell() bool {
-	if r.inFlight > 0 || r.fed() || r.batcher.rows > 0 || r.batcher.next() != nil {
+func (l *loop) noneToTell() bool {
+	if l.inFlight > 0 || l.fed() || l.batcher.rows > 0 || l.batcher.next() != nil {
 		return false
 	}
-	return !slices.ContainsFunc(r.waiting, func(d delayed) bool {
-		return d.batch == nil || len(d.batch.tokens) > 1 || d.batch.tried() < r.opts.Attempts
+	return !slices.ContainsFunc(l.waiting, func(d delayed) bool {
+		return d.batch == nil || len(d.batch.tokens) > 1 || d.batch.tried() < l.opts.Attempts
 	})
 }
 
-func (r *run) repeat(b *batch, wait time.Duration) {
-	r.opts.Meter.retries.Add(int64(len(b.places)))
-	r.waiting.add(delayed{due: time.Now().Add(wait), batch: b})
+func (l *loop) repeat(b *batch, wait time.Duration) {
+	l.opts.Meter.retries.Add(int64(len(b.places)))
+	l.waiting.add(delayed{due: time.Now().Add(wait), batch: b})
 }
 
 // bisect looks for the token for which the service refuses the batch. Alone, the
 // token is at fault.
-func (r *run) bisect(b *batch, said *CallError) {
+func (l *loop) bisect(b *batch, said *CallError) {
 	if len(b.tokens) > 1 {
-		r.divide(b, said)
+		l.divide(b, said)
 		return
 	}
-	r.weigh(b, []Outcome{{Status: Invalid, Code: said.Code}})
+	l.weigh(b, []Outcome{{Status: Invalid, Code: said.Code}})
 }
 
 // divide sends the halves of a batch that fails while others do not. A token
 // that still fails alone has failed: nothing judged it, and the next run may ask
 // again.
-func (r *run) divide(b *batch, said *CallError) {
+func (l *loop) divide(b *batch, said *CallError) {
 	if len(b.tokens) > 1 {
 		halves := b.halves()
-		r.opts.Meter.retries.Add(int64(len(b.places)))
-		r.batcher.first(halves[0], halves[1])
+		l.opts.Meter.retries.Add(int64(len(b.places)))
+		l.batcher.first(halves[0], halves[1])
 		return
 	}
 	for _, p := range b.places {
 		p.item.attempts += b.tried()
-		r.conclude(p.item, &Outcome{Status: Failed, Code: said.Code}, said.Error())
+		l.conclude(p.item, &Outcome{Status: Failed, Code: said.Code}, said.Error())
 	}
 }
 
 // judge takes a complete reply.
-func (r *run) judge(rep reply) {
-	r.outage.succeeded(time.Now())
-	r.weigh(rep.batch, rep.outcomes)
+func (l *loop) judge(rep reply) {
+	l.outage.succeeded(time.Now())
+	l.weigh(rep.batch, rep.outcomes)
 }
 
 // weigh shows the verdicts to the error brake before they become results.
-func (r *run) weigh(b *batch, outcomes []Outcome) {
-	r.doubtful = r.brake.saw(outcomes)
-	if r.brake.trips() && !r.brake.asking && !r.broken {
-		r.brake.asking, r.pending.count = true, true
+func (l *loop) weigh(b *batch, outcomes []Outcome) {
+	l.doubtful = l.brake.saw(outcomes)
+	if l.brake.trips() && !l.brake.asking && !l.broken {
+		l.brake.asking, l.pending.count = true, true
 	}
-	r.spread(b, outcomes)
-	r.doubtful = false
+	l.spread(b, outcomes)
+	l.doubtful = false
 }
 
 // spread gives each row of a batch its token's outcome.
-func (r *run) spread(b *batch, outcomes []Outcome) {
+func (l *loop) spread(b *batch, outcomes []Outcome) {
 	var again []*item
 	tries := 0
 	for _, p := range b.places {
@@ -157,39 +157,39 @@ func (r *run) spread(b *batch, outcomes []Outcome) {
 			it.undecided++
 		}
 		switch {
-		case o.Again && it.undecided < r.opts.Attempts:
+		case o.Again && it.undecided < l.opts.Attempts:
 			again = append(again, it)
 			tries = max(tries, it.undecided)
 		case o.Status == OK && it.step+1 < len(it.Actions):
-			r.advance(it, o)
+			l.advance(it, o)
 		default:
-			r.conclude(it, o, "")
+			l.conclude(it, o, "")
 		}
 	}
 	if len(again) > 0 {
-		r.opts.Meter.retries.Add(int64(len(again)))
-		r.waiting.add(delayed{due: time.Now().Add(backoff(tries, chance())), items: again})
+		l.opts.Meter.retries.Add(int64(len(again)))
+		l.waiting.add(delayed{due: time.Now().Add(backoff(tries, chance())), items: again})
 	}
 }
 
 // advance sends a row on to its next action.
-func (r *run) advance(it *item, o *Outcome) {
+func (l *loop) advance(it *item, o *Outcome) {
 	if o.RegistrationToken != "" {
 		it.subject, it.given = o.RegistrationToken, o.RegistrationToken
 	}
 	it.step++
 	it.undecided = 0
-	r.batcher.add(it)
+	l.batcher.add(it)
 }
 
 // conclude makes the row's result. reason, if any, tells what the service did not.
-func (r *run) conclude(it *item, o *Outcome, reason string) {
-	if r.broken {
+func (l *loop) conclude(it *item, o *Outcome, reason string) {
+	if l.broken {
 		return
 	}
-	to := &r.pending
-	if r.doubtful {
-		to = &r.suspect
+	to := &l.pending
+	if l.doubtful {
+		to = &l.suspect
 	}
 	to.add(it, Result{
 		Claim:             it.claim.Claim,
@@ -227,6 +227,6 @@ func detail(it *item, s Status, reason string) string {
 }
 
 // flawed makes the result of a row that is not worth a call.
-func (r *run) flawed(it *item) {
-	r.conclude(it, &Outcome{Status: Malformed}, it.Flaw)
+func (l *loop) flawed(it *item) {
+	l.conclude(it, &Outcome{Status: Malformed}, it.Flaw)
 }

@@ -6,40 +6,83 @@ import (
 	"time"
 )
 
-// loop owns every row between the reader and the recorder. Each turn it sees to
-// what has become due and then takes whatever happens first.
-func (r *run) loop(ctx context.Context) error {
-	defer r.halt()
-	defer close(r.batches)
-	defer close(r.records)
-	r.timer = time.NewTimer(time.Hour)
-	defer r.timer.Stop()
-	stop := r.opts.Stop
+// loop owns every row between the reader and the recorder. No other goroutine sees more of
+// it than the run.
+type loop struct {
+	*run
+	intake
+	recording
+	batcher  batcher
+	waiting  waiting
+	outage   outage
+	brake    brake
+	inHand   int   // the weight of the rows between reading and recording
+	inFlight int   // batches in the workers' hands
+	ended    error // why no more is begun; nil: it goes on
+	timer    *time.Timer
+}
+
+// intake is what the loop knows of the reader.
+type intake struct {
+	reading bool // the reader may bring more
+	idle    bool // the reader waits for others
+	taken   bool // somebody else has rows that the reader will not see to
+}
+
+// recording is what is on its way to the sink.
+type recording struct {
+	pending  record // finished rows
+	suspect  record // rows of replies that the error brake holds back
+	doubtful bool   // the rows that are being concluded are such
+	writing  bool   // the recorder is at work
+	broken   bool   // the recorder has given up
+}
+
+func newLoop(r *run, before Counts) *loop {
+	r.opts.Meter.before.Store(before.Rows())
+	limit := func(a Action) int { return min(r.opts.BatchSize, r.job.Service.Limit(a)) }
+	return &loop{
+		run:     r,
+		intake:  intake{reading: true},
+		batcher: batcher{open: make(map[Action]*batch), limit: limit},
+		outage:  outage{patience: r.opts.Patience, answered: before.Rows() > before[Malformed]},
+		brake:   newBrake(r.opts.MaxRejected, before),
+	}
+}
+
+// carry sees each turn to what has become due and then takes whatever happens first.
+func (l *loop) carry(ctx context.Context) error {
+	defer l.halt()
+	defer close(l.batches)
+	defer close(l.records)
+	l.timer = time.NewTimer(time.Hour)
+	defer l.timer.Stop()
+	stop := l.opts.Stop
 	for {
-		r.wake(time.Now())
-		r.closeBatches()
-		r.trust()
-		if r.finished() {
-			return r.verdict(ctx)
+		l.wake(time.Now())
+		l.closeBatches()
+		l.trust()
+		if l.finished() {
+			return l.verdict(ctx)
 		}
 		select {
-		case c, ok := <-r.readable():
-			r.take(c, ok)
-		case r.sendable() <- r.batcher.next():
-			r.batcher.pop()
-			r.inFlight++
-		case rep := <-r.replies:
-			r.inFlight--
-			r.handle(rep)
-		case r.recordable() <- r.pending:
-			r.pending, r.writing = record{}, true
-		case a := <-r.acks:
-			r.writing = false
-			r.settle(a)
-		case <-r.timer.C:
+		case c, ok := <-l.readable():
+			l.take(c, ok)
+		case l.sendable() <- l.batcher.next():
+			l.batcher.pop()
+			l.inFlight++
+		case rep := <-l.replies:
+			l.inFlight--
+			l.handle(rep)
+		case l.recordable() <- l.pending:
+			l.pending, l.writing = record{}, true
+		case a := <-l.acks:
+			l.writing = false
+			l.settle(a)
+		case <-l.timer.C:
 		case <-stop:
 			stop = nil
-			r.end(ErrStopped)
+			l.end(ErrStopped)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -48,196 +91,196 @@ func (r *run) loop(ctx context.Context) error {
 
 // end begins nothing more: what is in flight is finished and recorded, and Run
 // returns err.
-func (r *run) end(err error) {
-	if r.ended == nil {
-		r.ended = err
-		r.halt()
+func (l *loop) end(err error) {
+	if l.ended == nil {
+		l.ended = err
+		l.halt()
 	}
 }
 
-func (r *run) finished() bool {
-	if r.inFlight > 0 || r.writing || !r.pending.empty() {
+func (l *loop) finished() bool {
+	if l.inFlight > 0 || l.writing || !l.pending.empty() {
 		return false
 	}
-	return r.ended != nil || !r.reading && r.inHand == 0
+	return l.ended != nil || !l.reading && l.inHand == 0
 }
 
 // verdict is what Run returns. Calls fail when ctx ends, but not for their own
 // fault.
-func (r *run) verdict(ctx context.Context) error {
+func (l *loop) verdict(ctx context.Context) error {
 	switch {
-	case r.ended != nil && ctx.Err() != nil:
+	case l.ended != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
-	case r.ended != nil:
-		return r.ended
-	case r.taken:
+	case l.ended != nil:
+		return l.ended
+	case l.taken:
 		return ErrHeldElsewhere
 	}
 	return nil
 }
 
 // readable is where rows come from, or nil while there is no room for them.
-func (r *run) readable() <-chan chunk {
-	if !r.reading || r.ended != nil || r.full() {
+func (l *loop) readable() <-chan chunk {
+	if !l.reading || l.ended != nil || l.full() {
 		return nil
 	}
-	return r.chunks
+	return l.chunks
 }
 
 // full reports whether the window has no room for another chunk.
-func (r *run) full() bool { return r.inHand+r.chunkRows > r.opts.Window }
+func (l *loop) full() bool { return l.inHand+l.chunkRows > l.opts.Window }
 
 // take lets a chunk of rows in.
-func (r *run) take(c chunk, ok bool) {
-	r.reading, r.idle = ok, ok && c.idle
+func (l *loop) take(c chunk, ok bool) {
+	l.reading, l.idle = ok, ok && c.idle
 	if c.err != nil {
-		r.end(c.err)
+		l.end(c.err)
 	}
 	if c.claim == nil {
 		return
 	}
 	c.claim.read = c.last
 	c.claim.open += len(c.items)
-	r.opts.Meter.read.Add(int64(len(c.items)))
+	l.opts.Meter.read.Add(int64(len(c.items)))
 	for _, it := range c.items {
-		r.inHand += it.weight()
+		l.inHand += it.weight()
 		if it.Flaw == "" {
-			r.batcher.add(it)
+			l.batcher.add(it)
 		} else {
-			r.flawed(it)
+			l.flawed(it)
 		}
 	}
-	r.finishSegment(c.claim)
+	l.finishSegment(c.claim)
 }
 
 // sendable is where the next batch goes, or nil while none may go.
-func (r *run) sendable() chan<- *batch {
-	if r.ended != nil || r.batcher.next() == nil || r.inFlight >= r.allowance() {
+func (l *loop) sendable() chan<- *batch {
+	if l.ended != nil || l.batcher.next() == nil || l.inFlight >= l.allowance() {
 		return nil
 	}
-	return r.batches
+	return l.batches
 }
 
 // allowance is how many calls may be in flight now: few until the error brake
 // can judge, and one at a time while the service does not answer.
-func (r *run) allowance() int {
+func (l *loop) allowance() int {
 	switch {
-	case r.brake.asking, time.Now().Before(r.outage.until):
+	case l.brake.asking, time.Now().Before(l.outage.until):
 		return 0
-	case r.outage.total(r.opts.Concurrency):
+	case l.outage.total(l.opts.Concurrency):
 		return 1
-	case !r.brake.warm():
-		return min(r.opts.Concurrency, r.brake.wants(r.batcher.next()))
+	case !l.brake.warm():
+		return min(l.opts.Concurrency, l.brake.wants(l.batcher.next()))
 	default:
-		return r.opts.Concurrency
+		return l.opts.Concurrency
 	}
 }
 
 // closeBatches hands open batches on that will not fill.
-func (r *run) closeBatches() {
+func (l *loop) closeBatches() {
 	switch {
-	case r.ended != nil || r.batcher.next() != nil || r.inFlight >= r.allowance():
-	case r.full() && r.batcher.rows > r.opts.Window/2:
-		r.batcher.closeFullest()
-	case r.starved():
-		r.batcher.closeAll()
+	case l.ended != nil || l.batcher.next() != nil || l.inFlight >= l.allowance():
+	case l.full() && l.batcher.rows > l.opts.Window/2:
+		l.batcher.closeFullest()
+	case l.starved():
+		l.batcher.closeAll()
 	}
 }
 
 // starved reports whether nothing under way can bring another row.
-func (r *run) starved() bool { return r.inFlight == 0 && len(r.waiting) == 0 && !r.fed() }
+func (l *loop) starved() bool { return l.inFlight == 0 && len(l.waiting) == 0 && !l.fed() }
 
 // fed reports whether the reader can bring rows without one in hand being sent.
-func (r *run) fed() bool {
-	return r.reading && !r.idle && (!r.full() || r.writing || !r.pending.empty())
+func (l *loop) fed() bool {
+	return l.reading && !l.idle && (!l.full() || l.writing || !l.pending.empty())
 }
 
 // wake brings back what has waited long enough, and sets the timer for the rest.
-func (r *run) wake(now time.Time) {
-	if r.ended != nil {
+func (l *loop) wake(now time.Time) {
+	if l.ended != nil {
 		return
 	}
-	for d, ok := r.waiting.due(now); ok; d, ok = r.waiting.due(now) {
+	for d, ok := l.waiting.due(now); ok; d, ok = l.waiting.due(now) {
 		if d.batch != nil {
-			r.batcher.first(d.batch)
+			l.batcher.first(d.batch)
 		}
 		for _, it := range d.items {
-			r.batcher.add(it)
+			l.batcher.add(it)
 		}
 	}
-	next := r.outage.until
-	if len(r.waiting) > 0 && (!next.After(now) || r.waiting[0].due.Before(next)) {
-		next = r.waiting[0].due
+	next := l.outage.until
+	if len(l.waiting) > 0 && (!next.After(now) || l.waiting[0].due.Before(next)) {
+		next = l.waiting[0].due
 	}
 	if next.After(now) {
-		r.timer.Reset(next.Sub(now))
+		l.timer.Reset(next.Sub(now))
 	}
 }
 
 // recordable is where finished rows go, or nil while there is nothing to record.
-func (r *run) recordable() chan<- record {
-	if r.writing || r.pending.empty() {
+func (l *loop) recordable() chan<- record {
+	if l.writing || l.pending.empty() {
 		return nil
 	}
-	return r.records
+	return l.records
 }
 
 // trust lets the rows that the error brake held back be recorded: when
 // it has seen enough, or when there is no more to see.
-func (r *run) trust() {
-	if r.brake.asking {
+func (l *loop) trust() {
+	if l.brake.asking {
 		return
 	}
-	over := r.starved() && r.batcher.next() == nil && len(r.batcher.open) == 0
-	if r.ended != nil {
-		over = r.inFlight == 0 && !r.brake.over()
+	over := l.starved() && l.batcher.next() == nil && len(l.batcher.open) == 0
+	if l.ended != nil {
+		over = l.inFlight == 0 && !l.brake.over()
 	}
-	if over || !r.brake.doubts() {
-		r.pending.addAll(r.suspect)
-		r.suspect = record{}
+	if over || !l.brake.doubts() {
+		l.pending.addAll(l.suspect)
+		l.suspect = record{}
 	}
 }
 
 // settle takes the recorder's answer: the rows have left the pipeline.
-func (r *run) settle(a ack) {
+func (l *loop) settle(a ack) {
 	if a.err != nil {
-		r.broken = true
-		r.pending, r.suspect = record{}, record{}
-		r.end(a.err)
+		l.broken = true
+		l.pending, l.suspect = record{}, record{}
+		l.end(a.err)
 		return
 	}
 	for i, it := range a.record.items {
-		r.inHand -= it.weight()
+		l.inHand -= it.weight()
 		it.claim.open--
 		if it.claim.Lease.Lost() {
-			r.lose()
+			l.lose()
 		} else {
-			r.opts.Meter.count(&a.record.results[i])
-			r.brake.recorded.add(a.record.results[i].Status)
+			l.opts.Meter.count(&a.record.results[i])
+			l.brake.recorded.add(a.record.results[i].Status)
 		}
-		r.finishSegment(it.claim)
+		l.finishSegment(it.claim)
 	}
 	if a.record.count {
-		if r.brake.counted(a.counts); r.brake.trips() {
-			r.end(r.brake.error())
+		if l.brake.counted(a.counts); l.brake.trips() {
+			l.end(l.brake.error())
 		}
 	}
 }
 
 // drop lets a row go without a result: somebody else has it now.
-func (r *run) drop(it *item) {
-	r.inHand -= it.weight()
+func (l *loop) drop(it *item) {
+	l.inHand -= it.weight()
 	it.claim.open--
 }
 
 // lose notes that somebody else has a row of ours. While the reader goes on it
 // looks after that segment: it takes it back, or sees it finished.
-func (r *run) lose() { r.taken = r.taken || !r.reading }
+func (l *loop) lose() { l.taken = l.taken || !l.reading }
 
-func (r *run) finishSegment(c *claim) {
+func (l *loop) finishSegment(c *claim) {
 	if c.settled() {
 		c.read = false
-		r.pending.finished = append(r.pending.finished, c)
+		l.pending.finished = append(l.pending.finished, c)
 	}
 }
 

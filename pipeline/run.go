@@ -81,19 +81,18 @@ func Run(ctx context.Context, job Job, opts Options) error {
 	if err != nil {
 		return err
 	}
-	r := newRun(job, opts.withDefaults(), before, halt)
+	r := newRun(job, opts.withDefaults(), halt)
 	tasks := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
 	tasks.Go(func(context.Context) error { return r.read(begin) })
 	tasks.Go(r.record)
 	for range r.opts.Concurrency {
 		tasks.Go(func(ctx context.Context) error { return r.work(ctx, begin) })
 	}
-	tasks.Go(r.loop)
+	tasks.Go(newLoop(r, before).carry)
 	return tasks.Wait()
 }
 
-// run is the state of one Run. The loop owns every field below the line; the
-// other goroutines talk to it through the channels.
+// run is what the goroutines of one Run share. They talk through the channels.
 type run struct {
 	job  Job
 	opts Options
@@ -106,30 +105,13 @@ type run struct {
 	acks      chan ack
 	door      chan struct{}      // where batches are announced, one after the other
 	halt      context.CancelFunc // ends reading and waiting; calls in flight go on
-	// ----
-	batcher  batcher
-	waiting  waiting
-	outage   outage
-	brake    brake
-	pending  record // finished rows on their way to the sink
-	suspect  record // rows of replies that the error brake holds back
-	doubtful bool   // the rows that are being concluded are such
-	reading  bool   // the reader may bring more
-	idle     bool   // the reader waits for others
-	inHand   int    // the weight of the rows between reading and recording
-	inFlight int    // batches in the workers' hands
-	writing  bool   // the recorder is at work
-	broken   bool   // the recorder has given up
-	ended    error  // why no more is begun; nil: it goes on
-	taken    bool   // somebody else has rows that the reader will not see to
-	timer    *time.Timer
 }
 
-func newRun(job Job, opts Options, before Counts, halt context.CancelFunc) *run {
+func newRun(job Job, opts Options, halt context.CancelFunc) *run {
 	if job.Budget == nil {
 		job.Budget = NewLimiter(opts.Rate)
 	}
-	r := &run{
+	return &run{
 		job:       job,
 		opts:      opts,
 		chunkRows: max(1, min(mostChunkRows, opts.Window/8)),
@@ -140,11 +122,5 @@ func newRun(job Job, opts Options, before Counts, halt context.CancelFunc) *run 
 		acks:      make(chan ack, 1),
 		door:      make(chan struct{}, 1),
 		halt:      halt,
-		outage:    outage{patience: opts.Patience, answered: before.Rows() > before[Malformed]},
-		brake:     newBrake(opts.MaxRejected, before),
-		reading:   true,
 	}
-	r.batcher = batcher{open: make(map[Action]*batch), limit: func(a Action) int { return min(opts.BatchSize, job.Service.Limit(a)) }}
-	opts.Meter.before.Store(before.Rows())
-	return r
 }
