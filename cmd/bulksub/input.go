@@ -15,54 +15,6 @@ import (
 	"github.com/bulksub/bulksub/source"
 )
 
-// check finds what can be wrong on a command line before anything is opened.
-func (o *jobOptions) check() error {
-	if err := o.service.check(); err != nil {
-		return err
-	}
-	if err := o.checkAPI(); err != nil {
-		return err
-	}
-	if err := o.metrics.check(); err != nil {
-		return err
-	}
-	if err := o.verify.check(); err != nil {
-		return err
-	}
-	given := 0
-	for _, in := range []bool{o.input.csv != "", o.input.jsonl != "", o.input.table != "", o.input.query != "", len(o.asked.tokens) > 0} {
-		if in {
-			given++
-		}
-	}
-	fromDatabase := o.fromDatabase()
-	switch {
-	case given > 1:
-		return usagef("tokens come from one place: give --csv, --jsonl, --table, --query, or tokens as arguments")
-	case fromDatabase && o.ledger.databaseURL == "" && given == 0:
-		return usagef("there are no tokens: give --csv FILE, --table or --query with --database-url URL, or tokens as arguments")
-	case fromDatabase && o.ledger.databaseURL == "":
-		return usagef("--table and --query need a database: give --database-url URL, or set DATABASE_URL")
-	case len(o.asked.tokens) > 0 && len(o.asked.columns) > 0:
-		return usagef("tokens as arguments have no columns: say for all of them what a column would say")
-	case o.input.where != "" && !fromDatabase:
-		return usagef("--where is a condition in SQL; it needs --table or --query")
-	case o.input.keyColumn != "" && !fromDatabase:
-		return usagef("--key-column needs --table or --query; the key of a CSV row is its number")
-	case fromDatabase && o.ledger.results != "":
-		return usagef("--results is a file for the results of a CSV; those of a table go into its database")
-	case o.input.file() == "-" && o.ledger.results == "" && !o.usesDatabase() && !o.dryRun:
-		return usagef("tokens from standard input need a place for their results: give --results FILE or --database-url URL")
-	case o.ledger.job != "" && !o.usesDatabase():
-		return usagef("--job names a job in a database (--database-url); without one, the result file is the job (--results)")
-	case o.prune.mode != "off" && o.prune.mode != sink.PruneMark && o.prune.mode != sink.PruneDelete:
-		return usagef("--prune is %q; it can be off, mark or delete", o.prune.mode)
-	case o.prune.on() && (!fromDatabase || o.input.query != ""):
-		return usagef("--prune takes rows out of a table; it needs --table")
-	}
-	return nil
-}
-
 // fromDatabase reports whether the tokens come from the database.
 func (o *jobOptions) fromDatabase() bool { return o.input.file() == "" && len(o.asked.tokens) == 0 }
 

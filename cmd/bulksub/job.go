@@ -5,9 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -47,8 +45,6 @@ func (o *jobOptions) addRun(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.dryRun, "dry-run", false, "count rows, duplicates in the whole input, flaws, and the batches there would be at most; call nothing, change nothing")
 }
 
-const longestName = 200
-
 // runner does something with the job that a command line asks for.
 type runner func(*cobra.Command, jobOptions) error
 
@@ -58,24 +54,6 @@ func jobCommands(do runner) []*cobra.Command {
 		topicCommand(subscribing, do), topicCommand(unsubscribing, do), migrateCommand(do), importCommand(do),
 		syncCommand(do), infoCommand(do), webCommand(do),
 	}
-}
-
-// ready finds what is wrong with a job's command line before anything is opened.
-func (o *jobOptions) ready(cmd *cobra.Command) error {
-	if err := o.check(); err != nil {
-		return err
-	}
-	o.service.concurrencyGiven = cmd.Flags().Changed("concurrency")
-	if o.service.api == apiFCM {
-		o.service.batchSize = 1
-	}
-	if cmd.Flags().Changed("job") && o.ledger.job == "" {
-		return usagef("--job is empty; name the job, or leave the flag out")
-	}
-	if strings.ContainsFunc(o.ledger.job, func(r rune) bool { return !unicode.IsPrint(r) }) || len(o.ledger.job) > longestName {
-		return usagef("--job names a job in up to %d printable characters", longestName)
-	}
-	return nil
 }
 
 // runJob runs a job from its flags to its summary.
