@@ -121,7 +121,7 @@ func TestSyncAfterTrouble(t *testing.T) {
 		"unsubscribe":  {[]string{"unsubscribe", "--topic", "news", "--table", "users"}, 3},
 		"subscribe":    {[]string{"subscribe", "--topic", "news", "--table", "strangers"}, 3},
 		"topics":       {[]string{"subscribe", "--topic-column", "topic", "--query", "select id, token, 'news' as topic from strangers", "--key-column", "id"}, 3},
-		"import":       {[]string{"import", "--bundle-id", "a.b", "--topic", "news", "--query", "select id, lpad(to_hex(id), 64, 'f') as token from strangers", "--key-column", "id"}, 60},
+		"import":       {[]string{"import", "--bundle-id", "a.b", "--topic", "news", "--query", "select id, lpad(to_hex(id), 64, 'f') as token from strangers", "--key-column", "id"}, 103},
 		"migrate":      {[]string{"migrate", "--from", "news", "--to", "else", "--table", "users"}, 13},
 		"sync":         {[]string{"sync", "--topic", "news", "--table", "strangers", "--max-remove", "100%"}, 3},
 		"lost replies": {[]string{"sync", "--topic", "news", "--table", "strangers", "--max-remove", "100%", "--patience", "1s"}, 0},
