@@ -11,7 +11,9 @@ var _ pipeline.Herald = (*Postgres)(nil)
 
 // Announce puts in doubt what a call is about to change of a topic under sync, until
 // its results are recorded: a sync that comes after a kill sends just that again.
-// While no topic is under sync it asks the database nothing.
+// While no topic is under sync it asks the database nothing. It compares no fence: what a
+// process announces and then does not send, for its lease is lost, may be sent once more
+// by the next sync.
 func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []string) error {
 	if !onTopic(a) || !p.caring.Load() {
 		return nil
