@@ -31,7 +31,7 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	if err := tx.SendBatch(ctx, &ask).Close(); err != nil {
 		return err
 	}
-	if p.caring.Store(some); len(synced) == 0 && !(some && gone) {
+	if p.care.some.Store(some); len(synced) == 0 && !(some && gone) {
 		return nil
 	}
 	return newBeliefs(results, synced).write(ctx, tx, p.job.ID)

@@ -168,7 +168,7 @@ func TestNobodyCares(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	p := newPostgres(t, db, "job")
-	p.pool, p.caring = nil, atomic.Bool{}
+	p.pool, p.care.some = nil, atomic.Bool{}
 	must(t, p.Announce(t.Context(), add("a"), []string{"new"}))
 	p.pool = db
 	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('a', 'k')`)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,8 +31,8 @@ type Postgres struct {
 	effects []Effect
 	metrics ledgerMetrics
 	held    *holdings
-	idle    bool        // others held all that was left when we last asked for a segment
-	caring  atomic.Bool // some topic was under sync when we last looked
+	idle    bool // others held all that was left when we last asked for a segment
+	care    care
 	// stopRenewing ends the renewing of the leases and waits for it.
 	stopRenewing func()
 }
@@ -77,7 +76,7 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 	if err := p.open(ctx, name, asked); err != nil {
 		return nil, err
 	}
-	if err := p.care(ctx); err != nil {
+	if err := p.lookForSyncs(ctx); err != nil {
 		return nil, err
 	}
 	p.stopRenewing = p.startRenewing(ctx)

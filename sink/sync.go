@@ -124,7 +124,7 @@ func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) 
 	if err != nil {
 		return d, fmt.Errorf("plan job %s: %w", p.job.Name, err)
 	}
-	p.caring.Store(true)
+	p.care.some.Store(true)
 	return d, refused
 }
 
