@@ -21,21 +21,21 @@ func TestMigrationGoesOnByTheSuccessor(t *testing.T) {
 				t.Fatalf("ended with %d: %+v", code, s)
 			}
 			args := append([]string{"migrate", "--from", "old", "--to", "new", "--rate", "0", "--attempts", "2", "--batch-size", "200"}, to.args...)
-			p.killed(3, func() int64 { return 2 + draw.Int64N(6) }, args...)
-			by := endpoints(p.service.Calls())
+			p.KillRepeatedly(3, func() int64 { return 2 + draw.Int64N(6) }, args...)
+			by := endpoints(p.Service.Calls())
 			if by["batchAdd"] == 0 || by["fcmCreate"] > 0 {
 				t.Fatalf("it was begun by %v", by)
 			}
-			p.killed(4, func() int64 { return 1 + draw.Int64N(900) }, append(args, "--api", "fcm")...)
+			p.KillRepeatedly(4, func() int64 { return 1 + draw.Int64N(900) }, append(args, "--api", "fcm")...)
 			// Without the flag it goes on as it was.
 			if code, s := p.run(args...); code != exitFailedRows || s.Rows != rows {
 				t.Fatalf("the last run ended with %d: %+v", code, s)
 			}
-			now := endpoints(p.service.Calls())
+			now := endpoints(p.Service.Calls())
 			if now["batchAdd"] != by["batchAdd"] || now["fcmCreate"] == 0 || now["fcmDelete"] == 0 {
 				t.Errorf("it was ended by %v", now)
 			}
-			if n := p.service.Count("old"); n != 0 {
+			if n := p.Service.Count("old"); n != 0 {
 				t.Errorf("%d are left behind", n)
 			}
 			results, err := to.results()
@@ -43,7 +43,7 @@ func TestMigrationGoesOnByTheSuccessor(t *testing.T) {
 				t.Fatal(err)
 			}
 			arrived(results, "old", "new")
-			if diff := disagreement(p.service, "new", results, rows); diff != "" {
+			if diff := disagreement(p.Service, "new", results, rows); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -136,8 +136,8 @@ func TestProcessesInChaos(t *testing.T) {
 	fillTable(t, pool, rows)
 	p := newProgram(t, scriptFate)
 	c := &chaos{t: t, cluster: cluster, pool: pool, random: rand.New(rand.NewPCG(1, 2)), running: make(map[*os.Process]bool)}
-	p.joins, p.leaves = c.join, c.leave
-	p.each(c.harm)
+	p.Joins, p.Leaves = c.join, c.leave
+	p.Each(c.harm)
 	var all sync.WaitGroup
 	for range processes {
 		all.Go(func() {
@@ -163,14 +163,14 @@ func TestProcessesInChaos(t *testing.T) {
 	if c.killed < 10 || !c.thawed {
 		t.Fatalf("%d were killed, thawed: %v: this proves nothing", c.killed, c.thawed)
 	}
-	if most := p.service.PeakOps(time.Second); most > rate+processes*1000 {
+	if most := p.Service.PeakOps(time.Second); most > rate+processes*1000 {
 		t.Errorf("%d token operations within a second", most)
 	}
 	got, err := sqlLines(pool, "it")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := disagreement(p.service, "news", got, rows); diff != "" {
+	if diff := disagreement(p.Service, "news", got, rows); diff != "" {
 		t.Error(diff)
 	}
 }

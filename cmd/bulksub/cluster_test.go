@@ -43,7 +43,7 @@ func TestOneRateForAll(t *testing.T) {
 			if slices.ContainsFunc(codes, func(code int) bool { return code != exitFailedRows }) {
 				t.Errorf("ended with %v", codes)
 			}
-			if most := p.service.PeakOps(time.Second); most > rate+processes*batch {
+			if most := p.Service.PeakOps(time.Second); most > rate+processes*batch {
 				t.Errorf("%d token operations within a second", most)
 			}
 			var live []string
@@ -52,7 +52,7 @@ func TestOneRateForAll(t *testing.T) {
 					live = append(live, iidtest.Token(1, i))
 				}
 			}
-			if diff := firstDifference(p.service.Subscribers("news"), live); diff != "" {
+			if diff := firstDifference(p.Service.Subscribers("news"), live); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -75,7 +75,7 @@ func TestTwoJobsShareARate(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if most := p.service.PeakOps(time.Second); most > rate+jobs*batch {
+	if most := p.Service.PeakOps(time.Second); most > rate+jobs*batch {
 		t.Errorf("%d token operations within a second", most)
 	}
 }
@@ -90,7 +90,7 @@ func TestHowManyDoesNotMatter(t *testing.T) {
 		p, db := newProgram(t, scriptFate), pgtest.New(t)
 		fillTable(t, db, rows)
 		ready := sync.OnceFunc(func() { await(t, db, processes, `select count(distinct owner) from bulksub.segments`) })
-		p.each(ready)
+		p.Each(ready)
 		ends := p.beginAll(processes, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "0", "--attempts", "2",
 			"--database-url", db.Config().ConnString())
 		for range processes {
@@ -106,7 +106,7 @@ func TestHowManyDoesNotMatter(t *testing.T) {
 		if diff := firstDifference(results, first); diff != "" {
 			t.Errorf("%d processes: %s", processes, diff)
 		}
-		if diff := disagreement(p.service, "news", results, rows); diff != "" {
+		if diff := disagreement(p.Service, "news", results, rows); diff != "" {
 			t.Errorf("%d processes: %s", processes, diff)
 		}
 	}

@@ -35,7 +35,7 @@ func TestFiftyProcesses(t *testing.T) {
 	measured := make(chan struct{})
 	finish := sync.OnceFunc(func() { close(measured) })
 	defer finish()
-	p.each(func() { <-measured })
+	p.Each(func() { <-measured })
 	ends := p.beginAll(processes, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--attempts", "2", "--database-url", cluster.URL("template1"))
 
 	c := &crowd{t: t, db: watch}

@@ -168,7 +168,7 @@ func TestWaitingIsTerminated(t *testing.T) {
 	fillTable(t, db, rows)
 	g := newGate(t, db)
 	begun := make(chan *os.Process, 2)
-	p.joins, p.leaves = func(it *os.Process) { begun <- it }, func(*os.Process) {}
+	p.Joins, p.Leaves = func(it *os.Process) { begun <- it }, func(*os.Process) {}
 	ends := p.beginAll(2, append(pruning(db), "--job", "it")...)
 	pruner, _ := g.waiting()
 	for range 2 {
@@ -196,12 +196,12 @@ func TestKilledPrunerGoesOn(t *testing.T) {
 	it.Kill()
 	<-ends
 	g.open()
-	calls := len(p.service.Calls())
+	calls := len(p.Service.Calls())
 	if code, s := p.run(pruning(db)...); code != exitFailedRows || s.Pruned != s.NotFound || s.Rows != rows {
 		t.Errorf("ended with %d: %+v", code, s)
 	}
 	wantPruned(t, db, rows)
-	if n := len(p.service.Calls()) - calls; n > 1 {
+	if n := len(p.Service.Calls()) - calls; n > 1 {
 		t.Errorf("%d calls for rows that had a result", n)
 	}
 }
@@ -251,7 +251,7 @@ func TestBrakeAtTheEndIsEverybodys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, db, g := newProgram(t, scriptFate), pgtest.New(t), newGateway(t)
 			fillTable(t, db, rows)
-			p.service.SetFaults(test.faults...)
+			p.Service.SetFaults(test.faults...)
 			args := append(pruning(db), append(test.args, "--job", "it", "--pushgateway", g.URL)...)
 			if !slices.Contains(test.args, "--prune") {
 				args = append(args, "--prune", "off")
@@ -260,7 +260,7 @@ func TestBrakeAtTheEndIsEverybodys(t *testing.T) {
 			all := []ended{<-ends, <-ends, <-ends}
 			wantSame(t, test.code, all...)
 			looked := 0
-			for _, call := range p.service.Calls() {
+			for _, call := range p.Service.Calls() {
 				if call.Endpoint == "info" {
 					looked++
 				}

@@ -23,18 +23,18 @@ func TestFrozenProcess(t *testing.T) {
 	args := []string{"subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "0", "--attempts", "2", "--concurrency", "1",
 		"--database-url", db.Config().ConnString()}
 	asleep := make(chan *os.Process)
-	p.at(1, func(it *os.Process) {
+	p.At(1, func(it *os.Process) {
 		it.Signal(syscall.SIGSTOP)
 		asleep <- it
 	})
 	frozen := p.beginAll(1, append(args, "--pushgateway", g.URL)...)
 	it := <-asleep
 	other := <-p.beginAll(1, args...)
-	calls := len(p.service.Calls())
+	calls := len(p.Service.Calls())
 	it.Signal(syscall.SIGCONT)
 	woken := <-frozen
 	wantSame(t, exitFailedRows, other, woken)
-	if n := len(p.service.Calls()) - calls; n > concurrency {
+	if n := len(p.Service.Calls()) - calls; n > concurrency {
 		t.Errorf("it has sent %d calls since it woke", n)
 	}
 	if !strings.Contains(woken.said, `a segment was lost: another process has taken it over; its rows are recorded there" segment=1`) {

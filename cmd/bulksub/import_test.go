@@ -193,7 +193,7 @@ func TestKilledImportsGoOn(t *testing.T) {
 			p := newProgram(t, scriptFate)
 			draw := rand.New(rand.NewPCG(2, uint64(len(name))))
 			args := append([]string{"import", "--bundle-id", app.BundleID, "--topic", "news", "--rate", "0", "--concurrency", "4", "--attempts", "2"}, to.args...)
-			p.killed(kills, func() int64 { return 1 + draw.Int64N(20) }, args...)
+			p.KillRepeatedly(kills, func() int64 { return 1 + draw.Int64N(20) }, args...)
 			if code, s := p.run(args...); code != exitFailedRows || s.Rows != rows {
 				t.Fatalf("the last run ended with %d: %+v", code, s)
 			}
@@ -201,7 +201,7 @@ func TestKilledImportsGoOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := importDisagreement(p.service, app, "news", got, rows); diff != "" {
+			if diff := importDisagreement(p.Service, app, "news", got, rows); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -17,14 +17,14 @@ func TestKilledRunsGoOn(t *testing.T) {
 			p := newProgram(t, scriptFate)
 			draw := rand.New(rand.NewPCG(1, uint64(len(name))))
 			args := append([]string{"subscribe", "--topic", "news", "--rate", "0", "--concurrency", "4", "--attempts", "2"}, to.args...)
-			killed := p.killed(kills, func() int64 { return 1 + draw.Int64N(10) }, args...)
+			killed := p.KillRepeatedly(kills, func() int64 { return 1 + draw.Int64N(10) }, args...)
 			if code, s := p.run(args...); code != exitFailedRows || s.Rows != rows {
 				t.Fatalf("the last run ended with %d: %+v", code, s)
 			}
 			p.wantResults("news", to, rows)
 			// Each kill costs the calls in flight; and each run asks again
 			// about what failed before, in at most one batch more.
-			if calls := len(p.service.Calls()); calls > 2*batches+killed*(concurrency+3)+20 {
+			if calls := len(p.Service.Calls()); calls > 2*batches+killed*(concurrency+3)+20 {
 				t.Errorf("%d calls for %d batches and %d kills", calls, batches, killed)
 			}
 		})
@@ -37,7 +37,7 @@ func TestSignalDrains(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newProgram(t, scriptFate)
 			args := append([]string{"subscribe", "--topic", "news", "--rate", "1000", "--attempts", "2"}, to.args...)
-			p.at(3, func(it *os.Process) { it.Signal(syscall.SIGTERM) })
+			p.At(3, func(it *os.Process) { it.Signal(syscall.SIGTERM) })
 			code, s := p.run(args...)
 			if code != exitTerminated || s.State != stateStopped {
 				t.Fatalf("ended with %d: %+v", code, s)
@@ -45,7 +45,7 @@ func TestSignalDrains(t *testing.T) {
 			if s.Rows < 900*s.Requests || s.Requests > 4 {
 				t.Errorf("%d rows are recorded of %d calls", s.Rows, s.Requests)
 			}
-			p.at(0, nil)
+			p.At(0, nil)
 			args[4] = "0"
 			if code, s := p.run(args...); code != exitFailedRows || s.Rows != 30_000 {
 				t.Fatalf("the next run ended with %d: %+v", code, s)
@@ -59,7 +59,7 @@ func TestSignalDrains(t *testing.T) {
 func TestSecondSignalEnds(t *testing.T) {
 	p := newProgram(t, scriptFate)
 	answer := make(chan struct{})
-	p.at(1, func(it *os.Process) {
+	p.At(1, func(it *os.Process) {
 		it.Signal(syscall.SIGTERM)
 		it.Signal(syscall.SIGINT)
 		<-answer

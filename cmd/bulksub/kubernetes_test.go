@@ -48,12 +48,12 @@ func TestKubernetes(t *testing.T) {
 	c.apply("migrate")
 	c.pod("no service", exitUnavailable, "BULKSUB_ENDPOINT=http://127.0.0.1:1", "BULKSUB_PATIENCE=1s")
 	c.failed(migration, 1)
-	c.program.at(1, func(it *os.Process) { it.Signal(syscall.SIGTERM) })
+	c.program.At(1, func(it *os.Process) { it.Signal(syscall.SIGTERM) })
 	c.pod("terminated", exitTerminated)
 	c.pod("goes on", exitDone)
 	c.ends(migration, "Complete", "CompletionsReached")
 	c.failed(migration, 1)
-	if got := c.program.service.Count("news-v2"); got != c.users() {
+	if got := c.program.Service.Count("news-v2"); got != c.users() {
 		t.Errorf("%d tokens are in the new topic, of %d", got, c.users())
 	}
 
@@ -62,7 +62,7 @@ func TestKubernetes(t *testing.T) {
 	night := c.pod("on the minute", exitDone)
 	c.kubectl("-n", "bulksub", "patch", "cronjob", "bulksub-sync", "--patch", `{"spec":{"suspend":true}}`)
 	c.ends(night, "Complete", "CompletionsReached")
-	if got := c.program.service.Count("members"); got != c.users()/2 {
+	if got := c.program.Service.Count("members"); got != c.users()/2 {
 		t.Errorf("%d tokens are members, of %d", got, c.users()/2)
 	}
 
@@ -87,7 +87,7 @@ func (c *cluster) sideBySide(n int) {
 		c.t.Fatal(err)
 	}
 	defer db.Close()
-	c.program.each(sync.OnceFunc(func() { await(c.t, db, n, `select count(*) from pg_stat_activity where application_name = 'bulksub'`) }))
+	c.program.Each(sync.OnceFunc(func() { await(c.t, db, n, `select count(*) from pg_stat_activity where application_name = 'bulksub'`) }))
 	var all sync.WaitGroup
 	for i := range n {
 		what := fmt.Sprintf("pod %d of %d", i+1, n)
@@ -286,7 +286,7 @@ func (c *cluster) awaitPod(what string) (p pod) {
 
 func (c *cluster) command(p pod, env ...string) *exec.Cmd {
 	c.t.Helper()
-	around := []string{"BULKSUB_ENDPOINT=" + c.program.service.URL, "GOOGLE_APPLICATION_CREDENTIALS=" + c.program.login,
+	around := []string{"BULKSUB_ENDPOINT=" + c.program.Service.URL, "GOOGLE_APPLICATION_CREDENTIALS=" + c.program.Login,
 		"BULKSUB_METRICS_LISTEN=127.0.0.1:0", "BULKSUB_PUSHGATEWAY="}
 	cmd := exec.Command("bulksub", p.Spec.Containers[0].Args...)
 	cmd.Env = slices.Concat([]string{"PATH=" + os.Getenv("PATH")}, c.environment(p), around, env)
@@ -359,10 +359,10 @@ func (c *cluster) run(cmd *exec.Cmd) (int, []byte) {
 		c.t.Error(err)
 		return 0, nil
 	}
-	c.program.started <- cmd.Process
+	c.program.Started <- cmd.Process
 	cmd.Wait()
 	select {
-	case <-c.program.started: // nothing was done to it
+	case <-c.program.Started: // nothing was done to it
 	default:
 	}
 	return cmd.ProcessState.ExitCode(), []byte(said.String())

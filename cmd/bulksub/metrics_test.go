@@ -73,7 +73,7 @@ func TestMetricsAreServed(t *testing.T) {
 	p, db, address := newProgram(t, scriptFate), pgtest.New(t), freeAddress(t)
 	fillTable(t, db, 5000)
 	pages := map[string]string{"/metrics": "", "/healthz": "", "/debug/pprof/goroutine?debug=1": ""}
-	p.at(4, func(*os.Process) {
+	p.At(4, func(*os.Process) {
 		for path := range pages {
 			if resp, err := http.Get("http://" + address + path); err == nil {
 				body, _ := io.ReadAll(resp.Body)

@@ -46,16 +46,16 @@ func TestMigrationLeavesNoGap(t *testing.T) {
 			t.Parallel()
 			var watch observer
 			p, db := newProgram(t, scriptFate), pgtest.New(t)
-			p.each(func() { watch.look(p.service, "old", "new") })
+			p.Each(func() { watch.look(p.Service, "old", "new") })
 			if flags != nil {
-				p.each(func() { watch.look(p.service, "new", "old") })
+				p.Each(func() { watch.look(p.Service, "new", "old") })
 			}
 			fillTable(t, db, 6000)
 			args := []string{"--table", "users", "--rate", "0", "--batch-size", "250", "--database-url", db.Config().ConnString(), "--attempts", "4"}
 			if code, s := p.run(append(args, "subscribe", "--topic", "old")...); code != exitFailedRows {
 				t.Fatalf("ended with %d: %+v", code, s)
 			}
-			members := p.service.Subscribers("old")
+			members := p.Service.Subscribers("old")
 			watch.members.Store(&members)
 			var plans []iidtest.Plan
 			for _, fault := range []string{"503=10%", "applied-reset=10%", "short-list=5%"} {
@@ -65,7 +65,7 @@ func TestMigrationLeavesNoGap(t *testing.T) {
 				}
 				plans = append(plans, plan)
 			}
-			p.service.SetFaults(plans...)
+			p.Service.SetFaults(plans...)
 			code, s := p.run(append(append(args, "migrate", "--from", "old", "--to", "new"), flags...)...)
 			if code != exitFailedRows {
 				t.Fatalf("ended with %d: %+v", code, s)
@@ -76,8 +76,8 @@ func TestMigrationLeavesNoGap(t *testing.T) {
 			if n := watch.both.Load(); (n > 0) != (name == "") {
 				t.Errorf("%d times a token was in both topics", n)
 			}
-			if left := p.service.Count("old"); left != 0 || !slices.Equal(p.service.Subscribers("new"), members) {
-				t.Errorf("%d are left, %d have moved, of %d", left, p.service.Count("new"), len(members))
+			if left := p.Service.Count("old"); left != 0 || !slices.Equal(p.Service.Subscribers("new"), members) {
+				t.Errorf("%d are left, %d have moved, of %d", left, p.Service.Count("new"), len(members))
 			}
 		})
 	}

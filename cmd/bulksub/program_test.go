@@ -17,36 +17,11 @@ import (
 // call of its choice ([trial.Program]), and knows its summary.
 type program struct {
 	*trial.Program
-	t       *testing.T
-	service *iidtest.Running
-	login   string
-	started chan *os.Process
-	// joins and leaves, if set, are told of processes.
-	joins, leaves func(*os.Process)
+	t *testing.T
 }
 
 func newProgram(t *testing.T, fates iidtest.Fates) *program {
-	p := &program{Program: trial.New(t, iidtest.Config{Fates: fates}), t: t}
-	p.service, p.login, p.started = p.Service, p.Login, p.Started
-	p.Joins = func(it *os.Process) {
-		if p.joins != nil {
-			p.joins(it)
-		}
-	}
-	p.Leaves = func(it *os.Process) {
-		if p.leaves != nil {
-			p.leaves(it)
-		}
-	}
-	return p
-}
-
-func (p *program) each(do func())                    { p.Each(do) }
-func (p *program) at(n int64, act func(*os.Process)) { p.At(n, act) }
-
-func (p *program) killed(runs int, at func() int64, args ...string) int {
-	p.t.Helper()
-	return p.KillRepeatedly(runs, at, args...)
+	return &program{Program: trial.New(t, iidtest.Config{Fates: fates}), t: t}
 }
 
 // run is [trial.Program.Run] with the program's own summary.
@@ -106,7 +81,7 @@ func (p *program) wantResults(topic string, to place, n int) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if diff := disagreement(p.service, topic, got, n); diff != "" {
+	if diff := disagreement(p.Service, topic, got, n); diff != "" {
 		p.t.Error(diff)
 	}
 }

@@ -52,7 +52,7 @@ func TestDashboardAndPushgateway(t *testing.T) {
 	}
 	success := pushed(t, gateway, "bulksub_last_success_timestamp_seconds")
 
-	p.at(3, func(program *os.Process) {
+	p.At(3, func(program *os.Process) {
 		defer program.Signal(syscall.SIGTERM)
 		for _, expr := range append(dashboard(t), rulesMetrics(t)...) {
 			if err := prometheus.answers(expr); err != nil {

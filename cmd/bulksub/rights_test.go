@@ -97,7 +97,7 @@ func (p *program) lacking(args []string) string {
 // output runs the program and returns what it says on standard output, and its exit code.
 func (p *program) output(args ...string) ([]byte, int) {
 	p.t.Helper()
-	cmd := exec.Command("bulksub", append(args, "--endpoint", p.service.URL, "--credentials", p.login)...)
+	cmd := exec.Command("bulksub", append(args, "--endpoint", p.Service.URL, "--credentials", p.Login)...)
 	out, err := cmd.Output()
 	if _, ok := errors.AsType[*exec.ExitError](err); !ok && err != nil {
 		p.t.Fatal(err)

@@ -60,7 +60,7 @@ func TestPauseContinueCancel(t *testing.T) {
 	fillTable(t, db, rows)
 	args := []string{"subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "2000", "--concurrency", "2", "--attempts", "2",
 		"--database-url", db.Config().ConnString()}
-	p.at(3, func(*os.Process) {
+	p.At(3, func(*os.Process) {
 		jobs(t, db, "pause", "it")
 		jobs(t, db, "set", "it", "--rate", "0")
 	})
@@ -76,25 +76,25 @@ func TestPauseContinueCancel(t *testing.T) {
 	case <-ended:
 		t.Fatalf("ended with %d before it was paused: %+v", code, s)
 	}
-	before, lease := len(p.service.Calls()), leaseEnd(t, db)
+	before, lease := len(p.Service.Calls()), leaseEnd(t, db)
 	for beat := time.Tick(100 * time.Millisecond); !leaseEnd(t, db).After(lease); {
 		<-beat
 	}
-	if n := len(p.service.Calls()); n > before+2 || n > rows/1000/2 {
+	if n := len(p.Service.Calls()); n > before+2 || n > rows/1000/2 {
 		t.Errorf("%d calls, %d of them in a pause", n, n-before)
 	}
 
-	p.started <- nil // the act needs no process
-	p.at(1, func(*os.Process) { jobs(t, db, "cancel", "it") })
+	p.Started <- nil // the act needs no process
+	p.At(1, func(*os.Process) { jobs(t, db, "cancel", "it") })
 	jobs(t, db, "set", "it", "--rate", "1000")
 	jobs(t, db, "continue", "it")
 	<-ended
 	if code != exitBrake || s.State != stateCancelled || s.Rows < 900*(s.Requests-1) || s.Rows >= rows {
 		t.Fatalf("ended with %d: %+v", code, s)
 	}
-	p.at(0, nil)
-	calls := len(p.service.Calls())
-	if code, _ := p.run(args...); code != exitBrake || len(p.service.Calls()) != calls {
+	p.At(0, nil)
+	calls := len(p.Service.Calls())
+	if code, _ := p.run(args...); code != exitBrake || len(p.Service.Calls()) != calls {
 		t.Errorf("a cancelled job is run again: %d", code)
 	}
 	jobs(t, db, "continue", "it")
@@ -113,12 +113,12 @@ func TestSetRateWhileItRuns(t *testing.T) {
 	fillTable(t, db, 10_000)
 	var mu sync.Mutex
 	var ceilings []string
-	p.each(func() {
+	p.Each(func() {
 		mu.Lock()
 		defer mu.Unlock()
 		ceilings = append(ceilings, ceilingShown(t, address))
 	})
-	p.at(1, func(*os.Process) { jobs(t, db, "set", "it", "--rate", "100000") })
+	p.At(1, func(*os.Process) { jobs(t, db, "set", "it", "--rate", "100000") })
 	code, s := p.run("subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "1", "--attempts", "1", "--metrics-listen", address,
 		"--database-url", db.Config().ConnString())
 	if code != exitFailedRows || s.Rows != 10_000 {
@@ -150,7 +150,7 @@ func TestCancelEndsAllProcesses(t *testing.T) {
 	t.Parallel()
 	p, db := newProgram(t, scriptFate), pgtest.New(t)
 	fillTable(t, db, 130_000)
-	p.at(4, func(*os.Process) { jobs(t, db, "cancel", "it") })
+	p.At(4, func(*os.Process) { jobs(t, db, "cancel", "it") })
 	codes := p.together(3, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--rate", "2000", "--database-url", db.Config().ConnString())
 	for _, code := range codes {
 		if code != exitBrake {

@@ -28,7 +28,7 @@ func (p *program) wantEqual(db *pgxpool.Pool, topic string) {
 		return tokens
 	}
 	wanted := list(`select token from users`)
-	if diff := firstDifference(p.service.Subscribers(topic), slices.Clone(wanted)); diff != "" {
+	if diff := firstDifference(p.Service.Subscribers(topic), slices.Clone(wanted)); diff != "" {
 		p.t.Error("subscribers: " + diff)
 	}
 	if diff := firstDifference(list(`select token from bulksub.subscriptions where topic = '`+topic+`'`), wanted); diff != "" {
@@ -55,7 +55,7 @@ func TestKilledSyncGoesOn(t *testing.T) {
 	} {
 		killed := 0
 		for n := range kills {
-			p.at(int64(1+n%3), func(it *os.Process) { it.Kill() })
+			p.At(int64(1+n%3), func(it *os.Process) { it.Kill() })
 			if code, _ := p.run(args...); code == -1 {
 				killed++
 			}
@@ -63,7 +63,7 @@ func TestKilledSyncGoesOn(t *testing.T) {
 		if killed < kills/2 {
 			t.Fatalf("only %d of %d runs were killed: this proves nothing", killed, kills)
 		}
-		p.at(0, nil)
+		p.At(0, nil)
 		if code, s := p.run(args...); code != 0 || s.OK != s.Rows {
 			t.Fatalf("the last run ended with %d: %+v", code, s)
 		}
@@ -84,7 +84,7 @@ func TestSyncTogether(t *testing.T) {
 	if !slices.Equal(codes, []int{0, 0, 0}) {
 		t.Errorf("ended with %v", codes)
 	}
-	if calls := len(p.service.Calls()); calls > 120+2*3+3 {
+	if calls := len(p.Service.Calls()); calls > 120+2*3+3 {
 		t.Errorf("%d calls for 120 batches", calls)
 	}
 	p.wantEqual(db, "news")
@@ -138,24 +138,24 @@ func TestSyncAfterTrouble(t *testing.T) {
 			if code, s := p.run(sync...); code != 0 {
 				t.Fatalf("the first sync ended with %d: %+v", code, s)
 			}
-			if p.at(test.atCall, func(it *os.Process) { it.Kill() }); test.atCall == 0 {
-				p.service.SetFaults(lost)
+			if p.At(test.atCall, func(it *os.Process) { it.Kill() }); test.atCall == 0 {
+				p.Service.SetFaults(lost)
 			}
 			if code, s := p.run(append(test.args, database...)...); code == 0 {
 				t.Fatalf("nothing went wrong: %+v", s)
 			}
-			p.service.SetFaults()
-			p.at(0, nil)
-			if before := p.service.Count("news"); before == 10_000 {
+			p.Service.SetFaults()
+			p.At(0, nil)
+			if before := p.Service.Count("news"); before == 10_000 {
 				t.Fatal("the topic is as it was: this proves nothing")
 			}
-			calls := len(p.service.Calls())
+			calls := len(p.Service.Calls())
 			code, s := p.run(sync...)
 			if code != 0 {
 				t.Fatalf("the last sync ended with %d: %+v", code, s)
 			}
 			p.wantEqual(db, "news")
-			if n := len(p.service.Calls()) - calls; n > 9 {
+			if n := len(p.Service.Calls()) - calls; n > 9 {
 				t.Errorf("%d calls to undo what 13 at most have done: %+v", n, s)
 			}
 		})
@@ -183,7 +183,7 @@ func TestKilledSyncOfAnotherNight(t *testing.T) {
 			exec(`create view members as select * from users where id <= 20000`)
 			args := append([]string{"sync", "--topic", "news", "--table", "members", "--rate", "0", "--concurrency", "2", "--max-remove", "100%",
 				"--database-url", db.Config().ConnString()}, test.args...)
-			p.killed(2, func() int64 { return 5 }, args...)
+			p.KillRepeatedly(2, func() int64 { return 5 }, args...)
 			exec(`create or replace view members as select * from users where id > 15000`)
 			if code, s := p.run(args...); code != 0 {
 				t.Fatalf("the last run ended with %d: %+v", code, s)

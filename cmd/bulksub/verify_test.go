@@ -67,7 +67,7 @@ func TestVerifyKeepsTheRate(t *testing.T) {
 	if code != exitDone || s.Verified == nil || s.Verified.Agree != rate {
 		t.Fatalf("exit %d, %+v", code, s)
 	}
-	if most := p.service.PeakOps(time.Second); most > rate+batch {
+	if most := p.Service.PeakOps(time.Second); most > rate+batch {
 		t.Errorf("%d token operations within a second", most)
 	}
 }
