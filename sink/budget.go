@@ -51,6 +51,8 @@ const (
 	lotTime = 50 * time.Millisecond
 	// mostLot bounds the operations of a lot at rates beyond reason.
 	mostLot = 10_000
+	// mostLate is how late a call may go on a busy machine, however near the next one is.
+	mostLate = 50 * time.Millisecond
 	// waitMost is how long to wait before asking again for a place.
 	waitMost = time.Second
 	// forgotten is how old a quota is when a new process pays it no heed.
@@ -106,10 +108,17 @@ func (b *Budget) Wait(ctx context.Context, n int) (pipeline.Grant, error) {
 		case <-ctx.Done():
 			return pipeline.Grant{}, ctx.Err()
 		}
-		if !g.At.IsZero() && !b.overtaken(at) {
+		if !g.At.IsZero() && !b.overtaken(at) && !crowds(time.Since(at), n, g.Rate) {
 			return g, nil
 		}
 	}
+}
+
+// crowds reports whether a call of n operations that goes so late, since this process was
+// held up, comes too near to those that go after it. Its place is given up then.
+func crowds(late time.Duration, n int, rate float64) bool {
+	apart := float64(n) / rate
+	return !math.IsInf(rate, 1) && late > mostLate && late.Seconds() > apart/2
 }
 
 func (b *Budget) note(n int) {

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -34,4 +35,27 @@ func TestLateCallsAreNoBurst(t *testing.T) {
 			t.Errorf("only %d places were of use", len(sent))
 		}
 	})
+}
+
+// TestLatePlaceIsGivenUp: a process that was held up between its place and its call does not
+// send beside those whose turn it is.
+func TestLatePlaceIsGivenUp(t *testing.T) {
+	for _, test := range []struct {
+		late   time.Duration
+		n      int
+		rate   float64
+		crowds bool
+	}{
+		{0, 1000, 3000, false},
+		{160 * time.Millisecond, 1000, 3000, false},
+		{170 * time.Millisecond, 1000, 3000, true},
+		{40 * time.Millisecond, 1000, 100_000, false},
+		{60 * time.Millisecond, 1000, 100_000, true},
+		{time.Minute, 1000, 1, false},
+		{time.Hour, 1000, math.Inf(1), false},
+	} {
+		if got := crowds(test.late, test.n, test.rate); got != test.crowds {
+			t.Errorf("%v late at %v: %v", test.late, test.rate, got)
+		}
+	}
 }
