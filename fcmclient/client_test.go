@@ -130,6 +130,9 @@ var answers = []struct {
 	{200, "application/json", ``, "reply", "JSON"},
 	{200, "text/html", `<html>`, "reply", "web page"},
 	{409, "application/json", `{"error":{"status":"ALREADY_EXISTS"}}`, "", ""},
+	{409, "application/json", `{"error":{"status":"ABORTED"}}`, "status", "ABORTED"},
+	{409, "text/html", `<html>`, "status", "HTTP 409"},
+	{503, "application/json", `{"error":{"status":"UNAVAILABLE","details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"UNREGISTERED"}]}}`, "status", "UNAVAILABLE"},
 }
 
 func kindOf(err error) string {

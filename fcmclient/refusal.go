@@ -45,9 +45,10 @@ func (e *ProjectError) Unwrap() error { return e.Answer }
 
 // The service's own words.
 const (
-	notFound     = "NOT_FOUND"
-	unregistered = "UNREGISTERED"       // the registration is gone
-	otherSender  = "SENDER_ID_MISMATCH" // the registration belongs to another project
+	alreadyExists = "ALREADY_EXISTS"
+	notFound      = "NOT_FOUND"
+	unregistered  = "UNREGISTERED"       // the registration is gone
+	otherSender   = "SENDER_ID_MISMATCH" // the registration belongs to another project
 )
 
 // judge says what a refusal means. Only an error object is the service's; a page is that of
@@ -55,7 +56,7 @@ const (
 //
 // A detail of FCM's own (FcmError.errorCode) tells what is wrong with a registration. An
 // ErrorInfo of another service's is about the project. A 404 without either could be about
-// anything, and judges nobody.
+// anything, and judges nobody; and so does a status that tells of the call, whatever its details.
 func (c *Client) judge(e *iidclient.StatusError, body []byte) error {
 	var d details
 	if e.Body == iidclient.BodyObject {
@@ -65,14 +66,16 @@ func (c *Client) judge(e *iidclient.StatusError, body []byte) error {
 	switch {
 	case aboutProject(e.Status) && (d.reason != "" || e.Body != iidclient.BodyObject):
 		return &ProjectError{Project: c.project, Reason: d.reason, Answer: e}
-	case e.Body != iidclient.BodyObject:
+	case e.Body != iidclient.BodyObject, !aboutRegistration(e.Status):
+		return e
+	case d.full:
+		return &iidclient.TokenError{Code: iidclient.CodeTooManyTopics, Answer: e}
+	case e.Status == http.StatusTooManyRequests:
 		return e
 	case d.word == unregistered:
 		return &iidclient.TokenError{Code: iidclient.CodeNotFound, Answer: e}
 	case e.Status == http.StatusForbidden, d.word == otherSender:
 		return &iidclient.TokenError{Code: iidclient.CodePermissionDenied, Answer: e}
-	case d.full:
-		return &iidclient.TokenError{Code: iidclient.CodeTooManyTopics, Answer: e}
 	case e.Status == http.StatusBadRequest:
 		return &iidclient.TokenError{Code: iidclient.CodeInvalidArgument, Answer: e}
 	}
@@ -81,6 +84,10 @@ func (c *Client) judge(e *iidclient.StatusError, body []byte) error {
 
 func aboutProject(status int) bool {
 	return status == http.StatusForbidden || status == http.StatusNotFound || status == http.StatusGone
+}
+
+func aboutRegistration(status int) bool {
+	return aboutProject(status) || status == http.StatusBadRequest || status == http.StatusTooManyRequests
 }
 
 // word is how Google spells reasons and codes (google.aip.dev/193).

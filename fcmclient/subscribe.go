@@ -10,7 +10,7 @@ import (
 
 // Subscribe subscribes a registration to a topic:
 // POST /v1/projects/P/registrations/REG/topicSubscriptions. The answer ALREADY_EXISTS is
-// success.
+// success; any other 409 is not, as ABORTED has that status too (google.rpc.Code).
 //
 // A registration that cannot stand in a path, and a topic beyond 900 characters, with a
 // character that is none of a topic's or below private/, which this API does not have, is an
@@ -28,7 +28,7 @@ func (c *Client) Subscribe(ctx context.Context, registration, topic string) erro
 		Body:   []byte("{}"),
 		Amend:  iidclient.BearerOnly,
 		Judge: func(e *iidclient.StatusError, body []byte) error {
-			if e.Status == http.StatusConflict {
+			if e.Status == http.StatusConflict && e.Body == iidclient.BodyObject && e.Code == alreadyExists {
 				return nil
 			}
 			return c.judge(e, body)

@@ -61,19 +61,22 @@ func one(o pipeline.Outcome, err error) ([]pipeline.Outcome, error) {
 	if _, ok := errors.AsType[*fcmclient.ProjectError](err); ok {
 		return nil, &pipeline.CallError{Kind: pipeline.Fatal, Err: err}
 	}
-	if isVague(err) {
-		return nil, &pipeline.CallError{Kind: pipeline.Unavailable, Code: "NOT_FOUND", Answered: true, Err: fmt.Errorf("%w, and the service does not say of what", err)}
+	if answer := vague(err); answer != nil {
+		return nil, &pipeline.CallError{Kind: pipeline.Unavailable, Code: answer.Code, Answered: true, Err: fmt.Errorf("%w, and the service does not say of what", err)}
 	}
 	return iid.One(o, err)
 }
 
-// isVague reports whether a call was answered with a 404 that does not tell what it is that
-// is not there. It is asked again, and if the service judges others meanwhile, the
-// token has failed.
-func isVague(err error) bool {
+// vague is a 404 that does not tell what it is that is not there, or a 409 that does not tell
+// of a subscription that is there; nil for other errors. The call is made again, and if the
+// service judges others meanwhile, the token has failed.
+func vague(err error) *iidclient.StatusError {
 	if _, judged := errors.AsType[*iidclient.TokenError](err); judged {
-		return false
+		return nil
 	}
 	answer, ok := errors.AsType[*iidclient.StatusError](err)
-	return ok && answer.Status == http.StatusNotFound
+	if !ok || answer.Status != http.StatusNotFound && answer.Status != http.StatusConflict {
+		return nil
+	}
+	return answer
 }
