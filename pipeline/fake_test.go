@@ -12,7 +12,8 @@ import (
 )
 
 // service is a stand-in for the service with a memory: who is subscribed to
-// what, how often a token was tried, and which calls came when.
+// what, how often a token was tried, and which calls came when. An import gives the
+// token a registration token.
 type service struct {
 	limit   int           // tokens in a call; 1,000
 	latency time.Duration // of every call
@@ -182,6 +183,9 @@ func (s *service) judgeOne(a pipeline.Action, token string) pipeline.Outcome {
 	}
 	if f.outcome.Status == pipeline.OK {
 		s.apply(a, token)
+	}
+	if f.outcome.Status == pipeline.OK && a.Op == pipeline.Import {
+		f.outcome.RegistrationToken = "fcm-" + token
 	}
 	return f.outcome
 }

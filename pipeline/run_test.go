@@ -238,24 +238,10 @@ func TestAttemptsAreEachActionsOwn(t *testing.T) {
 	})
 }
 
-// importer gives each token a registration token on the first action, and takes
-// only that on the second.
-type importer struct{ service }
-
-func (s *importer) Call(ctx context.Context, a pipeline.Action, tokens []string) ([]pipeline.Outcome, error) {
-	outcomes, err := s.service.Call(ctx, a, tokens)
-	for i := range outcomes {
-		if a.Op == "import" {
-			outcomes[i].RegistrationToken = "fcm-" + tokens[i]
-		}
-	}
-	return outcomes, err
-}
-
 // TestRegistrationTokenIsKept: the token that an import gave takes the further
 // actions, and is in the result although a later action decided.
 func TestRegistrationTokenIsKept(t *testing.T) {
-	s, l := new(importer), newLedger()
+	s, l := new(service), newLedger()
 	actions := numbered(2, pipeline.Action{Op: "import", Topic: "app"}, news)
 	s.fate = some(map[string]fate{"fcm-token-2": gone})
 	if err := pipeline.Run(t.Context(), pipeline.Job{Source: actions, Sink: l.process(), Service: s}, pipeline.Options{}); err != nil {
