@@ -70,7 +70,9 @@ func Resolve(ctx context.Context, db Querier, w Wanted) (*Relation, error) {
 		return nil, err
 	}
 	if where := trimStatement(w.Where); where != "" {
-		r.From = "(select * from " + r.From + " where (" + where + "\n)) as t"
+		if err := r.filter(ctx, db, where); err != nil {
+			return nil, err
+		}
 	}
 	if r.Token, err = columns.pick(w.TokenColumn, " with --token-column"); err != nil {
 		return nil, err
@@ -98,6 +100,20 @@ func Resolve(ctx context.Context, db Querier, w Wanted) (*Relation, error) {
 		err = r.checkKey(ctx, db)
 	}
 	return r, err
+}
+
+// filter leaves the rows for which the condition holds. It must be one wherever a condition may stand: what closes the
+// parenthesis before it and goes on as a query ("true) union all … where (true") would bring rows with keys that no index
+// of the relation holds apart.
+func (r *Relation) filter(ctx context.Context, db Querier, where string) error {
+	filtered := r.From + " where (" + where + "\n)"
+	for _, sql := range []string{"select * from " + filtered, "select case when (" + where + "\n) then 1 end from " + r.From} {
+		if err := ask(ctx, db, sql+" limit 0"); err != nil {
+			return r.Explain(err)
+		}
+	}
+	r.From = "(select * from " + filtered + ") as t"
+	return nil
 }
 
 // trimStatement takes off what may end a statement and not an expression.

@@ -138,6 +138,7 @@ func TestResolveRefuses(t *testing.T) {
 		{Wanted{Table: "plain", Where: "tokn <> ''"}, `table "public"."plain": a column is not there: ERROR: column "tokn" does not exist (SQLSTATE 42703)`},
 		{Wanted{Table: "plain", Where: "active(token)"}, `table "public"."plain": a function or an operator is not there: ERROR: function active(text) does not exist (SQLSTATE 42883)`},
 		{Wanted{Table: "plain", Where: "id ="}, `table "public"."plain": the database refuses to read it: ERROR: syntax error at or near ")" (SQLSTATE 42601)`},
+		{Wanted{Table: "plain", Where: "true) union all select * from plain where (true"}, `table "public"."plain": the database refuses to read it: ERROR: syntax error at or near "union" (SQLSTATE 42601)`},
 		{Wanted{Query: "select * from nothing"}, `--query: a table is not there: ERROR: relation "nothing" does not exist (SQLSTATE 42P01)`},
 		{Wanted{Query: "delete from keyless returning token"}, `--query: the database refuses to read it: ERROR: syntax error at or near "from" (SQLSTATE 42601)`},
 		{Wanted{Query: "select token from plain; select 1"}, `--query: the database refuses to read it: ERROR: syntax error at or near ";" (SQLSTATE 42601)`},
