@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -23,7 +24,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	port := freePort(t)
 	var it atomic.Pointer[os.Process]
 	s.Joins, s.Leaves = func(p *os.Process) { it.Store(p) }, func(*os.Process) {}
-	var looks atomic.Int64
+	var looks, most atomic.Int64 // most goroutines at a look
 	look := func(where string, text []byte, err error) {
 		if err != nil || len(text) == 0 {
 			t.Errorf("%s: %d bytes, %v", where, len(text), err)
@@ -37,6 +38,9 @@ func TestSecretsAreNowhere(t *testing.T) {
 		for _, path := range []string{"metrics", "healthz", "debug/pprof/cmdline", "debug/pprof/goroutine?debug=2", "debug/pprof/heap?debug=1"} {
 			text, err := get(fmt.Sprintf("http://127.0.0.1:%d/%s", port, path))
 			look(path, text, err)
+			if n := int64(bytes.Count(text, []byte("\ngoroutine "))); n > most.Load() {
+				most.Store(n)
+			}
 		}
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", it.Load().Pid))
 		look("the command line", text, err)
@@ -46,6 +50,9 @@ func TestSecretsAreNowhere(t *testing.T) {
 	})
 	s.finish("--metrics-listen", fmt.Sprintf("127.0.0.1:%d", port), "--log-format", "json")
 	reached(t, "looks", looks.Load(), 100)
+	if n := most.Load(); n < 5 || n > 48 { // I14
+		t.Errorf("the process had %d goroutines", n)
+	}
 }
 
 // Nothing repeats the password of a database that cannot be reached, or of an address that is none.

@@ -97,6 +97,9 @@ func TestAnswersWithoutEnd(t *testing.T) {
 	if peak := s.Peak.Load(); peak == 0 || peak > 96<<10 {
 		t.Errorf("the process became %d KiB large", peak)
 	}
+	if files := s.Files.Load(); files == 0 || files > 32 {
+		t.Errorf("the process had %d files open", files)
+	}
 }
 
 // F42: the access token lives for seconds, is revoked in the middle of the job, and the token endpoint is in trouble: no

@@ -31,6 +31,8 @@ type Case struct {
 	Ops int
 	// Peak is how large a process may have become, in KiB.
 	Peak int64
+	// Files is how many files a process may have had open, its connections included.
+	Files int64
 }
 
 // Judge compares what is left with the invariants I1 to I15, as far as they can be seen from outside: I3 follows from I2
@@ -78,6 +80,9 @@ func (c Case) judgeService(t testing.TB) {
 	}
 	if peak := c.Program.Peak.Load(); c.Peak > 0 && peak > c.Peak {
 		t.Errorf("a process became %d KiB large, want at most %d", peak, c.Peak)
+	}
+	if files := c.Program.Files.Load(); c.Files > 0 && files > c.Files {
+		t.Errorf("a process had %d files open, want at most %d", files, c.Files)
 	}
 }
 

@@ -4,21 +4,31 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 )
 
-// notePeaks notes how large the processes that run have become, where the system tells while they live. What it tells of
-// one that has ended counts the test's own size as well, from before the exec.
+// notePeaks notes how large the processes that run have become and how many files they have open, where the system
+// tells while they live. What it tells of the size of one that has ended counts the test's own as well, from before the
+// exec.
 func (p *Program) notePeaks() {
 	p.running.Range(func(pid, _ any) bool {
+		if files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid)); err == nil {
+			raise(&p.Files, int64(len(files)))
+		}
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
 			return true
 		}
 		_, after, _ := strings.Cut(string(status), "VmHWM:")
 		var size int64
-		if _, err := fmt.Sscan(after, &size); err == nil && size > p.Peak.Load() {
-			p.Peak.Store(size)
+		if _, err := fmt.Sscan(after, &size); err == nil {
+			raise(&p.Peak, size)
 		}
 		return true
 	})
+}
+
+func raise(peak *atomic.Int64, to int64) {
+	for old := peak.Load(); to > old && !peak.CompareAndSwap(old, to); old = peak.Load() {
+	}
 }

@@ -48,6 +48,8 @@ type Program struct {
 	Started chan *os.Process
 	// Peak is the largest resident set of a run at a call so far, in KiB, where the system tells.
 	Peak atomic.Int64
+	// Files is the most files that a run had open at a call so far, connections included, where the system tells.
+	Files atomic.Int64
 
 	t       testing.TB
 	atCall  atomic.Int64 // the call at which act is due; 0: none
