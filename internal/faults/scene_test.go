@@ -100,7 +100,7 @@ func (s *scene) finish(more ...string) {
 
 func (s *scene) judge(code int, last trial.Summary) {
 	s.t.Helper()
-	c := trial.Case{Program: s.Program, DB: s.db, Job: "it", Topic: "news", Rows: rows, Mix: s.mix, Peak: 96 << 10, Files: 32}
+	c := trial.Case{Program: s.Program, DB: s.db, Job: "it", Topic: "news", Rows: rows, Mix: s.mix, Peak: 96 << 10, Files: 40}
 	if s.mix == trial.Final {
 		c.Batch, c.Calls = batch, batches+s.slack
 	}

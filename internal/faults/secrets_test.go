@@ -48,9 +48,10 @@ func TestSecretsAreNowhere(t *testing.T) {
 		sessions, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		look("the sessions", []byte(strings.Join(sessions, "\n")), err)
 	})
-	s.finish("--metrics-listen", fmt.Sprintf("127.0.0.1:%d", port), "--log-format", "json")
+	s.finish("--metrics-listen", fmt.Sprintf("127.0.0.1:%d", port), "--log-format", "json", "--concurrency", "4", "--batch-size", "200")
 	reached(t, "looks", looks.Load(), 100)
-	if n := most.Load(); n < 5 || n > 48 { // I14
+	t.Logf("%d goroutines at most, %d looks", most.Load(), looks.Load())
+	if n := most.Load(); n < 5 || n > 60 { // I14
 		t.Errorf("the process had %d goroutines", n)
 	}
 }
