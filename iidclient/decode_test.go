@@ -3,6 +3,7 @@ package iidclient
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -131,15 +132,19 @@ func FuzzDecodeResults(f *testing.F) {
 	})
 }
 
+// What goes on beside a measurement can only add to it: the least of some counts.
 func TestDecodeResultsAllocatesOnceForKnownCodes(t *testing.T) {
 	body := mixedReply(MaxBatch)
-	allocs := testing.AllocsPerRun(20, func() {
-		if _, err := decodeResults(body, MaxBatch); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if allocs > 1 {
-		t.Errorf("%v allocations", allocs)
+	least := math.Inf(1)
+	for range 20 {
+		least = min(least, testing.AllocsPerRun(20, func() {
+			if _, err := decodeResults(body, MaxBatch); err != nil {
+				t.Fatal(err)
+			}
+		}))
+	}
+	if least > 1 {
+		t.Errorf("%v allocations", least)
 	}
 }
 
