@@ -110,7 +110,7 @@ create table bulksub.subscriptions (
 	topic   text        collate "C" not null,
 	token   text        collate "C" not null,
 	since   timestamptz not null default clock_timestamp(), -- when the service last said so; -infinity: never
-	doubted boolean     not null default false, -- a call that changes it was begun, and its end is not known
+	doubted timestamptz, -- when a call was begun that changes it, and whose end is not known
 	job_id  bigint      not null -- that was the last to say something of it
 );
 -- A token can be longer than an index takes, and 128 bits tell tokens apart.

@@ -3,11 +3,10 @@ package sink
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/bulksub/bulksub/internal/liveness"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
@@ -19,7 +18,7 @@ var _ pipeline.Herald = (*Postgres)(nil)
 // process announces and then does not send, for its lease is lost, may be sent once more
 // by the next sync.
 func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []string) error {
-	if !onTopic(a) || !p.care.some.Load() {
+	if !onTopic(a) || !p.someSynced.Load() {
 		return nil
 	}
 	stored := make([]string, len(tokens))
@@ -27,7 +26,7 @@ func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []str
 		stored[i] = storable(token)
 	}
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		_, err := p.pool.Exec(ctx, announce, a.Topic, stored, p.job.ID, p.care.dead)
+		_, err := p.pool.Exec(ctx, announce, a.Topic, stored, p.job.ID, lingers)
 		return err
 	})
 	if err != nil {
@@ -36,49 +35,37 @@ func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []str
 	return nil
 }
 
-// Of tokens that are kept as one text one is enough. Where a job at work has announced a
-// call of the same, which is contested, nobody has.
+// lingers is for how long after it was begun a call may still be carried out, though the
+// process that made it may be dead: twice what --timeout allows a call by default.
+const lingers = 2 * time.Minute
+
+// Of tokens that are kept as one text one is enough. Where another job's call may still be
+// on its way, which is contested, nobody has announced it.
 const announce = `
 	insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted)
-	select $1, token, $3, '-infinity', true from (select distinct unnest($2::text[]) as token) as now
+	select $1, token, $3, '-infinity', clock_timestamp() from (select distinct unnest($2::text[]) as token) as now
 	where exists (select from bulksub.synced where topic = $1)
 	order by hashtextextended(token, 0)
 	on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
-	do update set doubted = true, job_id = case
-		when ` + others + ` and exists (
+	do update set doubted = excluded.doubted, job_id = case
+		when ` + others + ` and (s.doubted > excluded.doubted - $4::interval or exists (
 			select from bulksub.segments g
-			where g.job_id = s.job_id and not g.done and g.owner is not null and g.owner <> all($4) and g.lease_end > clock_timestamp()
-		) then 0
-		else excluded.job_id end
-	where not s.doubted or s.job_id <> excluded.job_id`
+			where g.job_id = s.job_id and not g.done and g.owner is not null and g.lease_end > clock_timestamp()
+		)) then 0
+		else excluded.job_id end`
 
-// care is what a process knows of syncs.
-type care struct {
-	some atomic.Bool // some topic was under sync when we last looked
-	dead []string    // owners of leases that have not ended, and who have
-}
-
-// lookForSyncs finds out whether any topic is under sync, and who of those that seem to be
-// at work is dead: one that is killed later seems so until its lease ends, and what it has
-// announced stays in doubt for longer than it must.
+// lookForSyncs finds out whether any topic is under sync. It waits for a sync that is about to
+// take its topics, so that either we announce our calls or it finds us at work, see newcomers.
 func (p *Postgres) lookForSyncs(ctx context.Context) error {
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		var some bool
-		if err := p.pool.QueryRow(ctx, `select exists (select from bulksub.synced)`).Scan(&some); err != nil {
-			return err
+		var ask pgx.Batch
+		ask.Queue(`select pg_advisory_xact_lock_shared($1)`, membership)
+		ask.Queue(`select exists (select from bulksub.synced)`).QueryRow(func(row pgx.Row) error { return row.Scan(&some) })
+		err := p.pool.SendBatch(ctx, &ask).Close()
+		if err == nil {
+			p.someSynced.Store(some)
 		}
-		p.care.some.Store(some)
-		p.care.dead = []string{}
-		rows, _ := p.pool.Query(ctx, `
-			select distinct owner, process from bulksub.segments
-			where $1 and not done and owner is not null and process is not null and lease_end > clock_timestamp()`, some)
-		var owner, process string
-		_, err := pgx.ForEachRow(rows, []any{&owner, &process}, func() error {
-			if liveness.Dead(process) {
-				p.care.dead = append(p.care.dead, owner)
-			}
-			return nil
-		})
 		return err
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	if err := tx.SendBatch(ctx, &ask).Close(); err != nil {
 		return err
 	}
-	if p.care.some.Store(some); len(synced) == 0 && !(some && gone) {
+	if p.someSynced.Store(some); len(synced) == 0 && !(some && gone) {
 		return nil
 	}
 	return newBeliefs(results, synced).write(ctx, tx, p.job.ID)
@@ -170,7 +170,7 @@ const (
 	// A doubt that is not ours was announced by another job while our call was under way:
 	// whose came last at the service nobody knows. It is nobody's then, and no result ends
 	// it, until a job that comes later announces a call of its own.
-	others = `s.doubted and s.job_id <> $3`
+	others = `s.doubted is not null and s.job_id <> $3`
 
 	contest = `
 		update bulksub.subscriptions s set job_id = 0 from unnest($1::text[], $2::text[]) as was (topic, token)
@@ -183,10 +183,10 @@ const (
 	// Two transactions that say the same insert it in the same order.
 	remember = `
 		insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted)
-		select topic, token, $3, case when $4 then '-infinity' else clock_timestamp() end, $4
+		select topic, token, $3, case when $4 then '-infinity' else clock_timestamp() end, case when $4 then clock_timestamp() end
 		from unnest($1::text[], $2::text[]) as now (topic, token)
 		order by hashtextextended(token, 0), topic
 		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
-		do update set since = greatest(s.since, excluded.since), doubted = excluded.doubted or ` + others + `,
+		do update set since = greatest(s.since, excluded.since), doubted = case when ` + others + ` then s.doubted else excluded.doubted end,
 			job_id = case when ` + others + ` then 0 else excluded.job_id end`
 )

@@ -3,7 +3,6 @@ package sink
 import (
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -24,7 +23,7 @@ func drop(topic string) pipeline.Action {
 // what is in doubt.
 func wantBeliefs(t *testing.T, db *pgxpool.Pool, want ...string) {
 	t.Helper()
-	got := ask[[]string](t, db, `select coalesce(array_agg(topic || ' ' || token || case when doubted then '?' else '' end order by topic, token), '{}') from bulksub.subscriptions`)
+	got := ask[[]string](t, db, `select coalesce(array_agg(topic || ' ' || token || case when doubted is not null then '?' else '' end order by topic, token), '{}') from bulksub.subscriptions`)
 	if !slices.Equal(got, want) {
 		t.Errorf("believed is %q, want %q", got, want)
 	}
@@ -114,9 +113,32 @@ func TestContested(t *testing.T) {
 			}
 		}
 		wantBeliefs(t, db, "news t?")
+		mustExec(t, db, longAgo)
 		must(t, jobs["c"].Announce(t.Context(), does["c"], []string{"t"}))
 		carry("c")
 		wantBeliefs(t, db)
+	}
+}
+
+// longAgo lets the time pass in which the call of a dead process may yet be carried out.
+const longAgo = `update bulksub.subscriptions set doubted = doubted - interval '2 minutes'`
+
+// TestCallOfTheDead: what a killed process had sent a moment ago may be carried out after the
+// call of the next; what it had sent long ago is not.
+func TestCallOfTheDead(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ then, want string }{{`select`, "news t?"}, {longAgo, "news t"}} {
+		db := pgtest.New(t)
+		mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+		killed, next := newPostgres(t, db, "killed"), newPostgres(t, db, "next")
+		claim(t, killed, 1)
+		must(t, killed.Announce(t.Context(), drop("news"), []string{"t"}))
+		mustExec(t, db, `update bulksub.segments set lease_end = clock_timestamp()`)
+		mustExec(t, db, test.then)
+		c := claim(t, next, 1)
+		must(t, next.Announce(t.Context(), add("news"), []string{"t"}))
+		must(t, next.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}))
+		wantBeliefs(t, db, test.want)
 	}
 }
 
@@ -146,17 +168,17 @@ func TestAnnounced(t *testing.T) {
 			mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('a', 'k'), ('b', 'k')`)
 			mustExec(t, db, `insert into bulksub.subscriptions (topic, token, job_id) values ('a', 'old', 0), ('b', 'old', 0)`)
 			p := newPostgres(t, db, "job")
+			c := claim(t, p, 1)
 			for range 2 {
 				must(t, p.Announce(t.Context(), test.action, []string{"new", "old"}))
 			}
-			c := claim(t, p, 1)
 			for i := range test.results {
 				test.results[i].Claim, test.results[i].Key = c, keysOf(c.Segment)[i]
 			}
 			must(t, p.Record(t.Context(), test.results))
 			wantBeliefs(t, db, test.want...)
 			must(t, p.Announce(t.Context(), add("b"), []string{long, "\x00", "\ufffd"}))
-			if n := ask[int](t, db, `select count(*) from bulksub.subscriptions where since = '-infinity' and doubted and length(token) = 4096`); n != 1 {
+			if n := ask[int](t, db, `select count(*) from bulksub.subscriptions where since = '-infinity' and doubted is not null and length(token) = 4096`); n != 1 {
 				t.Error("a long token is not in doubt")
 			}
 		})
@@ -168,11 +190,11 @@ func TestNobodyCares(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	p := newPostgres(t, db, "job")
-	p.pool, p.care.some = nil, atomic.Bool{}
+	c := claim(t, p, 1)
+	p.pool = nil
 	must(t, p.Announce(t.Context(), add("a"), []string{"new"}))
 	p.pool = db
 	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('a', 'k')`)
-	c := claim(t, p, 1)
 	r := result(c, "11", pipeline.OK)
 	r.Done = []pipeline.Action{add("else")}
 	must(t, p.Record(t.Context(), []pipeline.Result{r}))

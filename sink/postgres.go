@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,7 +33,8 @@ type Postgres struct {
 	metrics ledgerMetrics
 	held    *holdings
 	idle    bool // others held all that was left when we last asked for a segment
-	care    care
+	// someSynced is whether some topic was under sync when we last looked.
+	someSynced atomic.Bool
 	// stopRenewing ends the renewing of the leases and waits for it.
 	stopRenewing func()
 }
@@ -74,9 +76,6 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 		held:    newHoldings(),
 	}
 	if err := p.open(ctx, name, asked); err != nil {
-		return nil, err
-	}
-	if err := p.lookForSyncs(ctx); err != nil {
 		return nil, err
 	}
 	p.stopRenewing = p.startRenewing(ctx)

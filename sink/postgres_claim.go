@@ -17,6 +17,9 @@ import (
 func (p *Postgres) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim, error) {
 	claim, err := p.claim(ctx, plan)
 	p.idle = errors.Is(err, pipeline.ErrHeldElsewhere)
+	if err == nil && !p.someSynced.Load() {
+		err = p.lookForSyncs(ctx)
+	}
 	return claim, err
 }
 

@@ -128,7 +128,7 @@ func (p *Postgres) Believed(ctx context.Context, sample []pipeline.Result) (beli
 			select was.place, s.topic is not null
 			from unnest($1::text[], $2::text[]) with ordinality as was (topic, token, place)
 			left join bulksub.subscriptions s on s.topic = was.topic and`+sameToken+`
-			where s.doubted is not true order by was.place`, topics, tokens)
+			where s.doubted is null order by was.place`, topics, tokens)
 		var place int
 		var subscribed bool
 		_, err := pgx.ForEachRow(rows, []any{&place, &subscribed}, func() error {

@@ -124,7 +124,7 @@ func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) 
 	if err != nil {
 		return d, fmt.Errorf("plan job %s: %w", p.job.Name, err)
 	}
-	p.care.some.Store(true)
+	p.someSynced.Store(true)
 	return d, refused
 }
 
@@ -136,8 +136,8 @@ func ours(err error) bool {
 	return brake || held
 }
 
-// planAlone plans while no other process does. Commits of results that have not seen
-// the topics under sync are over before this one.
+// planAlone plans while no other process does. Who was at work before has not seen the topics
+// under sync: commits are over before this one, and it is held off by calls.
 func (p *Postgres) planAlone(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, err error) {
 	if _, err := tx.Exec(ctx, planSettings+fmt.Sprintf("; select pg_advisory_xact_lock(%d)", planning)); err != nil {
 		return d, err
@@ -148,8 +148,34 @@ func (p *Postgres) planAlone(ctx context.Context, tx pgx.Tx, s Sync) (d Differen
 	if err := p.alone(ctx, tx); err != nil {
 		return d, err
 	}
-	_, err = tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, membership)
-	return d, err
+	if _, err = tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, membership); err != nil {
+		return d, err
+	}
+	return d, p.newcomers(ctx, tx)
+}
+
+// newcomers makes sure that no call is on its way for a topic that comes under sync now: its job
+// has not announced it, and it could be done after ours.
+func (p *Postgres) newcomers(ctx context.Context, tx pgx.Tx) error {
+	var other string
+	err := tx.QueryRow(ctx, `
+		with new as materialized (
+			select topic from bulksub.synced group by topic having min(since) >= transaction_timestamp()
+		)
+		select name from bulksub.jobs j
+		where id <> $1 and asked->>'command' <> 'info' and not exists (select from bulksub.plans where job_id = j.id)
+			and exists (select from bulksub.segments
+				where job_id = j.id and number > 0 and not done and owner is not null and lease_end > clock_timestamp() - $2::interval)
+			and exists (select from new where asked ? 'topic column' or topic in (asked->>'from', asked->>'to')
+				or topic = any(string_to_array(asked->>'topic', ', ')))
+		limit 1`, p.job.ID, lingers).Scan(&other)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err == nil:
+		return &HeldError{Job: fmt.Sprintf("job %s, which may be changing a topic that is new to this sync,", other)}
+	}
+	return err
 }
 
 // planSettings are for a statement that may take minutes, and may sort and hash

@@ -59,7 +59,7 @@ func (s Sync) with(kind string) string {
 			%s
 		), covered as materialized (%s
 		), held as not materialized (
-			select topic, token, since, doubted and job_id <> all(%s) as doubted from bulksub.subscriptions
+			select topic, token, since, doubted is not null and job_id <> all(%s) as doubted from bulksub.subscriptions
 			where topic %s and not (since = '-infinity' and job_id = any(%[3]s))
 		), changes as materialized (
 			select op, topic, token, known, usable, count(*) as copies from (

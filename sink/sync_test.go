@@ -260,6 +260,50 @@ func TestOneSyncOfATopic(t *testing.T) {
 	}
 }
 
+// TestNewTopicWaits: a topic comes under sync while no job is at work that may be changing it.
+func TestNewTopicWaits(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	worker := newPostgres(t, db, "worker")
+	claim(t, worker, 1)
+	for i, test := range []struct {
+		asked Asked
+		held  bool
+	}{
+		{Asked{"command": "subscribe", "topic": "else, news"}, true},
+		{Asked{"command": "subscribe", "topic column": "city"}, true},
+		{Asked{"command": "migrate", "from": "else", "to": "news"}, true},
+		{Asked{"command": "migrate", "from": "news", "to": "else"}, true},
+		{Asked{"command": "subscribe", "topic": "else"}, false},
+		{Asked{"command": "info", "topic": "news"}, false},
+	} {
+		mustExec(t, db, `update bulksub.jobs set asked = $1 where name = 'worker'`, test.asked)
+		mustExec(t, db, `delete from bulksub.synced`)
+		mustExec(t, db, `delete from bulksub.plans`)
+		sync := newPostgres(t, db, fmt.Sprint("sync", i))
+		_, err := sync.Stage(t.Context(), wish(t, db, "news", some("news", 1, 3)))
+		if _, held := errors.AsType[*HeldError](err); held != test.held {
+			t.Errorf("beside %v: %v", test.asked, err)
+		}
+		if n := ask[int](t, db, `select count(*) from bulksub.synced`); (n == 0) != test.held {
+			t.Errorf("beside %v, %d topics are under sync", test.asked, n)
+		}
+	}
+}
+
+// TestAJobLearnsOfSyncs: what it does is announced from the next segment on that it claims.
+func TestAJobLearnsOfSyncs(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	p := newPostgres(t, db, "job")
+	for _, then := range [][]string{nil, {"news t?"}} {
+		claim(t, p, 2)
+		mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k') on conflict do nothing`)
+		must(t, p.Announce(t.Context(), add("news"), []string{"t"}))
+		wantBeliefs(t, db, then...)
+	}
+}
+
 // TestDoubtIsSentAgain: what another job had begun to send, and nobody has heard the end of,
 // is sent again if it is wanted and taken back if not; but for what a job at work will tell of itself.
 func TestDoubtIsSentAgain(t *testing.T) {
@@ -288,6 +332,7 @@ func TestDoubtIsSentAgain(t *testing.T) {
 	}
 	next := newPostgres(t, db, "next")
 	wantDifference(t, stage(t, next, wanted), Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Batches: 2})
+	mustExec(t, db, longAgo)
 	carryOut(t, db, next)
 	wantBeliefs(t, db, "news t1", "news t2", "news t3", "news t4", "news t5")
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +38,21 @@ func (p *program) wantEqual(db *pgxpool.Pool, topic string) {
 	}
 }
 
+// later ends the statements that killed processes have left, and lets the time pass in which the
+// service may yet carry out what they have sent.
+func (p *program) later(db *pgxpool.Pool) {
+	p.t.Helper()
+	_, err := db.Exec(p.t.Context(), `select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)
+	if err == nil {
+		_, err = db.Exec(p.t.Context(), `
+			with leases as (update bulksub.segments set lease_end = lease_end - interval '2 minutes')
+			update bulksub.subscriptions set doubted = doubted - interval '2 minutes'`)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // A sync that is killed at any call goes on with the difference it began with, and
 // in the end the service holds what the table says (P1, P2).
 func TestKilledSyncGoesOn(t *testing.T) {
@@ -64,6 +81,7 @@ func TestKilledSyncGoesOn(t *testing.T) {
 			t.Fatalf("only %d of %d runs were killed: this proves nothing", killed, kills)
 		}
 		p.At(0, nil)
+		p.later(db)
 		if code, s := p.run(args...); code != 0 || s.OK != s.Rows {
 			t.Fatalf("the last run ended with %d: %+v", code, s)
 		}
@@ -149,6 +167,7 @@ func TestSyncAfterTrouble(t *testing.T) {
 			if before := p.Service.Count("news"); before == 10_000 {
 				t.Fatal("the topic is as it was: this proves nothing")
 			}
+			p.later(db)
 			calls := len(p.Service.Calls())
 			code, s := p.run(sync...)
 			if code != 0 {
@@ -185,6 +204,7 @@ func TestKilledSyncOfAnotherNight(t *testing.T) {
 				"--database-url", db.Config().ConnString()}, test.args...)
 			p.KillRepeatedly(2, func() int64 { return 5 }, args...)
 			exec(`create or replace view members as select * from users where id > 15000`)
+			p.later(db)
 			if code, s := p.run(args...); code != 0 {
 				t.Fatalf("the last run ended with %d: %+v", code, s)
 			}
@@ -192,4 +212,52 @@ func TestKilledSyncOfAnotherNight(t *testing.T) {
 			p.wantEqual(db, "news")
 		})
 	}
+}
+
+// A call of a killed command is carried out once more, after a sync that was begun at once has undone it: the
+// next sync undoes it again.
+func TestCallOutlivesItsProcess(t *testing.T) {
+	t.Parallel()
+	p, db := newProgram(t, alive), pgtest.New(t)
+	fillTable(t, db, 10_000)
+	database := []string{"--database-url", db.Config().ConnString(), "--rate", "0", "--concurrency", "2"}
+	sync := append([]string{"sync", "--topic", "news", "--table", "users", "--max-remove", "100%"}, database...)
+	if code, s := p.run(sync...); code != 0 {
+		t.Fatalf("the first sync ended with %d: %+v", code, s)
+	}
+	p.At(3, func(it *os.Process) { it.Kill() })
+	if code, _ := p.run(append([]string{"unsubscribe", "--topic", "news", "--table", "users"}, database...)...); code != -1 {
+		t.Fatalf("it was not killed: %d", code)
+	}
+	p.At(0, nil)
+	late := p.unrecorded(db, "news")
+	if _, err := db.Exec(t.Context(), `update bulksub.segments set lease_end = clock_timestamp()`); err != nil {
+		t.Fatal(err)
+	}
+	if code, s := p.run(sync...); code != 0 {
+		t.Fatalf("the second sync ended with %d: %+v", code, s)
+	}
+	csv := filepath.Join(t.TempDir(), "late.csv")
+	if err := os.WriteFile(csv, []byte("token\n"+strings.Join(late, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := p.run("unsubscribe", "--topic", "news", "--csv", csv, "--rate", "0"); code != 0 || len(late) == 0 || p.Service.Count("news") > 10_000-len(late) {
+		t.Fatalf("no call came late: %d", code)
+	}
+	p.later(db)
+	if code, s := p.run(sync...); code != 0 || s.Requests > 9 {
+		t.Errorf("the last sync ended with %d: %+v", code, s)
+	}
+	p.wantEqual(db, "news")
+}
+
+// unrecorded lists the tokens in doubt that the topic does not have.
+func (p *program) unrecorded(db *pgxpool.Pool, topic string) []string {
+	p.t.Helper()
+	rows, _ := db.Query(p.t.Context(), `select token from bulksub.subscriptions where doubted is not null and token <> all($1)`, p.Service.Subscribers(topic))
+	tokens, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return tokens
 }
