@@ -57,6 +57,9 @@ type WriteBack struct {
 	Column   string
 }
 
+// usualToken is the length of the longest registration tokens that are often seen. Google states none.
+const usualToken = 163
+
 // Check reports a [*postgres.RelationError] if the column cannot be written by this
 // user. It changes nothing.
 func (w *WriteBack) Check(ctx context.Context, db postgres.Querier) error {
@@ -68,12 +71,12 @@ func (w *WriteBack) Check(ctx context.Context, db postgres.Querier) error {
 		return r.Flaw("the column %q tells the rows and their tokens apart; write the registration tokens into another one", w.Column)
 	}
 	var kind string
-	var text, granted bool
+	var text, short, granted bool
 	err := db.QueryRow(ctx, `
-		select format_type(a.atttypid, a.atttypmod), t.typcategory = 'S' and a.attgenerated = '',
+		select format_type(a.atttypid, a.atttypmod), t.typcategory = 'S' and a.attgenerated = '', a.atttypmod between 0 and $3 + 3, -- 4 more than the length
 			has_column_privilege(a.attrelid, a.attnum, 'select') and has_column_privilege(a.attrelid, a.attnum, 'update')
 		from pg_attribute a join pg_type t on t.oid = a.atttypid
-		where a.attrelid = to_regclass($1) and a.attname = $2 and a.attnum > 0 and not a.attisdropped`, r.Name, w.Column).Scan(&kind, &text, &granted)
+		where a.attrelid = to_regclass($1) and a.attname = $2 and a.attnum > 0 and not a.attisdropped`, r.Name, w.Column, usualToken).Scan(&kind, &text, &short, &granted)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return r.Flaw("there is no column %q to write to; add one (alter table %s add column %s text) or name one with --write-column",
@@ -82,6 +85,8 @@ func (w *WriteBack) Check(ctx context.Context, db postgres.Querier) error {
 		return r.Explain(err)
 	case !text:
 		return r.Flaw("the column %q is generated or of type %s; a registration token is text: name another column with --write-column", w.Column, kind)
+	case short:
+		return r.Flaw("the column %q is of type %s, and most registration tokens have up to %d characters; make it text", w.Column, kind, usualToken)
 	case !granted:
 		return r.Flaw("this user may not write its rows; grant select (%[1]s), update (%[1]s)", postgres.Quote(w.Column))
 	}

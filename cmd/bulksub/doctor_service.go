@@ -48,14 +48,16 @@ func (d *doctor) checkService(ctx context.Context) {
 // ask asks the harmless question, by the API that a job would take. date is the service's
 // clock, if it said.
 func (s *service) ask(ctx context.Context, api string) (answers string, date time.Time, err error) {
+	taken := ""
 	if api == apiAuto {
+		taken = ", and --api auto takes it"
 		if api, err = s.findAPI(ctx, slog.New(slog.DiscardHandler)); err != nil {
 			return "", date, err
 		}
 	}
 	if api == apiFCM {
 		date, err = s.askFCM(ctx)
-		return "the FCM Topic Subscription API at " + successorEndpoint(s.flags.endpoint) + " answers", date, err
+		return apiNames[api] + " at " + successorEndpoint(s.flags.endpoint) + " answers" + taken, date, err
 	}
 	date, err = s.askIID(ctx)
 	switch exitCode(err) {
@@ -64,7 +66,7 @@ func (s *service) ask(ctx context.Context, api string) (answers string, date tim
 	case exitConfiguration:
 		err = fmt.Errorf("%w; no such API at this address: see --endpoint (Google switches the API off on 2027-09-29)", err)
 	}
-	return s.flags.endpoint + " answers", date, err
+	return apiNames[apiIID] + " at " + s.flags.endpoint + " answers" + taken, date, err
 }
 
 // clockTolerance is how far two clocks may be apart: an access token is refused at

@@ -36,6 +36,11 @@ Jobs that are not finished are never deleted; cancel those first.`,
 				if err := migrations.Check(ctx, pool); err != nil {
 					return err
 				}
+				if p.Name != "" {
+					if _, err := findJob(ctx, pool, p.Name); err != nil {
+						return err
+					}
+				}
 				p.Pool = pool
 				return purge(ctx, cmd, &p)
 			})
