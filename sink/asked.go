@@ -63,8 +63,11 @@ func (e *MismatchError) Error() string {
 }
 
 // HeldError is a job that another process is at work on.
-type HeldError struct{ Job string }
+type HeldError struct {
+	Job string // "job NAME", or the path of a file with results
+	Why string // what makes another job stand in our way; "": it is the same
+}
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("%s is in another process's hands; run again when that has ended", e.Job)
+	return fmt.Sprintf("%s is in another process's hands%s; run again when that has ended", e.Job, e.Why)
 }

@@ -173,7 +173,7 @@ func (p *Postgres) newcomers(ctx context.Context, tx pgx.Tx) error {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case err == nil:
-		return &HeldError{Job: fmt.Sprintf("job %s, which may be changing a topic that is new to this sync,", other)}
+		return &HeldError{Job: "job " + other, Why: ", and may be changing a topic that comes under sync now"}
 	}
 	return err
 }
@@ -266,7 +266,7 @@ func (p *Postgres) alone(ctx context.Context, tx pgx.Tx) error {
 	var held error
 	_, err = pgx.ForEachRow(rows, []any{&other, &process, &atWork}, func() error {
 		if atWork || !liveness.Dead(process) {
-			held = &HeldError{Job: fmt.Sprintf("a topic of this sync is being changed by job %s, which", other)}
+			held = &HeldError{Job: "job " + other, Why: ", and is changing a topic of this sync"}
 		}
 		return nil
 	})
