@@ -27,11 +27,11 @@ func (t *trouble) Error() string { return t.Words }
 // lastWork is what is left when every row has a result.
 type lastWork func(context.Context, sink.Ending) (*outcome, error)
 
-// end has the last work done, by this process or another, and adopts its outcome. pace is
+// end has the last work done, by this process or another, and adopts its outcome. control is
 // nil if nothing is to be looked up.
-func (j *job) end(ctx context.Context, pace *pace) error {
+func (j *job) end(ctx context.Context, control *control) error {
 	o, err := j.sink.end(ctx, func(ctx context.Context, e sink.Ending) (*outcome, error) {
-		return j.outcomeOf(ctx, j.lastWork(ctx, pace, e))
+		return j.outcomeOf(ctx, j.lastWork(ctx, control, e))
 	})
 	if err != nil {
 		return err
@@ -43,9 +43,9 @@ func (j *job) end(ctx context.Context, pace *pace) error {
 }
 
 // lastWork looks at some rows that are done, and prunes.
-func (j *job) lastWork(ctx context.Context, pace *pace, e sink.Ending) error {
+func (j *job) lastWork(ctx context.Context, control *control, e sink.Ending) error {
 	if j.options.verify.rows > 0 {
-		if err := j.verify(ctx, pace, e.Lease); err != nil {
+		if err := j.verify(ctx, control, e.Lease); err != nil {
 			return err
 		}
 	}

@@ -190,40 +190,40 @@ func (j *job) call(ctx, setup context.Context, s *signals, log *slog.Logger, std
 	if err := j.chooseAPI(setup, log); err != nil {
 		return err
 	}
-	pace, err := j.openPace(ctx, s)
+	control, err := j.openControl(ctx, s)
 	if err != nil {
 		return err
 	}
-	defer pace.close()
+	defer control.close()
 	for err = pipeline.ErrHeldElsewhere; errors.Is(err, pipeline.ErrHeldElsewhere); {
 		// What others have taken over, or opened again, is waited for.
-		if err = j.carry(ctx, pace, log, stderr); err == nil {
-			err = j.end(setup, pace)
+		if err = j.carry(ctx, control, log, stderr); err == nil {
+			err = j.end(setup, control)
 		}
 	}
-	return pace.verdict(err)
+	return control.verdict(err)
 }
 
 // carry runs the pipeline under a progress display, unless nothing is left.
-func (j *job) carry(ctx context.Context, pace *pace, log *slog.Logger, stderr io.Writer) error {
+func (j *job) carry(ctx context.Context, control *control, log *slog.Logger, stderr io.Writer) error {
 	if j.sink.finished() {
 		return nil
 	}
-	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, pace.paused, log, stderr)
+	progress := startProgress(j.meter, j.in.rows, j.options.output.quiet, control.paused, log, stderr)
 	defer progress.stop()
 	f := j.options.service
 	aimAtMemory(f.concurrency, j.options.asked)
-	err := pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls, Budget: pace.budget}, pipeline.Options{
+	err := pipeline.Run(ctx, pipeline.Job{Source: j.in.source, Sink: j.sink, Service: j.service.calls, Budget: control.budget}, pipeline.Options{
 		Concurrency: f.concurrency,
 		BatchSize:   f.batchSize,
 		Attempts:    f.attempts,
 		MaxRejected: float64(f.maxRejected),
 		Window:      j.options.window(),
 		Patience:    f.patience,
-		Stop:        pace.stop,
+		Stop:        control.stop,
 		Meter:       j.meter,
 	})
-	return pace.verdict(err)
+	return control.verdict(err)
 }
 
 // lastWords is how long the summary of a run that failed may take.

@@ -80,12 +80,12 @@ type verification struct {
 
 // verify looks a random sample of the job's rows up, at the job's own pace and while the lease
 // on the job's end is held. It is dropped when ctx ends.
-func (j *job) verify(ctx context.Context, pace *pace, lease *pipeline.Lease) error {
+func (j *job) verify(ctx context.Context, control *control, lease *pipeline.Lease) error {
 	sample, err := j.sink.Sample(ctx, j.options.verify.rows)
 	if err != nil {
 		return err
 	}
-	found, err := j.lookUp(ctx, pace, sample, lease)
+	found, err := j.lookUp(ctx, control, sample, lease)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
@@ -94,18 +94,18 @@ func (j *job) verify(ctx context.Context, pace *pace, lease *pipeline.Lease) err
 }
 
 // lookUp asks the service about the tokens of a sample.
-func (j *job) lookUp(ctx context.Context, pace *pace, sample []pipeline.Result, lease *pipeline.Lease) ([]pipeline.Result, error) {
+func (j *job) lookUp(ctx context.Context, control *control, sample []pipeline.Result, lease *pipeline.Lease) ([]pipeline.Result, error) {
 	tokens := &source.List{Tasks: inPath(source.Always(pipeline.Action{Op: pipeline.Info}))}
 	for _, r := range sample {
 		tokens.Tokens = append(tokens.Tokens, cmp.Or(r.RegistrationToken, r.Token))
 	}
 	found, f := &sink.Memory{Lease: lease}, j.options.service
-	err := pipeline.Run(ctx, pipeline.Job{Source: tokens, Sink: found, Service: j.service.looks, Budget: pace.budget}, pipeline.Options{
+	err := pipeline.Run(ctx, pipeline.Job{Source: tokens, Sink: found, Service: j.service.looks, Budget: control.budget}, pipeline.Options{
 		Concurrency: f.concurrency,
 		Attempts:    f.attempts,
 		MaxRejected: 1,
 		Patience:    f.patience,
-		Stop:        pace.stop,
+		Stop:        control.stop,
 		Meter:       j.looks,
 	})
 	return found.Results(), err

@@ -9,20 +9,20 @@ import (
 	"github.com/bulksub/bulksub/sink"
 )
 
-// pace is when a run may call, and when it must end.
-type pace struct {
+// control is when a run may call, and when it must end.
+type control struct {
 	budget   pipeline.Budget
 	stop     <-chan struct{}
 	steering *sink.Steering // nil: nobody can say anything to the job
 	cancel   context.CancelFunc
 }
 
-// openPace opens the rate at which this process may call: shared with others
+// openControl opens the rate at which this process may call: shared with others
 // through the database, where people say what becomes of the job, or its own.
-func (j *job) openPace(ctx context.Context, s *signals) (*pace, error) {
+func (j *job) openControl(ctx context.Context, s *signals) (*control, error) {
 	f := j.options.service
 	if j.database == nil {
-		return &pace{budget: j.limiter, stop: s.stop, cancel: func() {}}, nil
+		return &control{budget: j.limiter, stop: s.stop, cancel: func() {}}, nil
 	}
 	budget, err := sink.OpenBudget(ctx, j.in.pool, j.service.project, j.limiter, f.patience)
 	if err != nil {
@@ -34,23 +34,23 @@ func (j *job) openPace(ctx context.Context, s *signals) (*pace, error) {
 		cancel()
 		return nil, err
 	}
-	return &pace{budget: steering, stop: steering.Stop(), steering: steering, cancel: cancel}, nil
+	return &control{budget: steering, stop: steering.Stop(), steering: steering, cancel: cancel}, nil
 }
 
-func (p *pace) paused() bool { return p.steering != nil && p.steering.Paused() }
+func (c *control) paused() bool { return c.steering != nil && c.steering.Paused() }
 
 // verdict is what the end of a run means: one that was drained because the job
 // was cancelled says so.
-func (p *pace) verdict(err error) error {
-	if p.steering != nil && (err == nil || errors.Is(err, pipeline.ErrStopped)) {
-		err = cmp.Or(p.steering.Err(), err)
+func (c *control) verdict(err error) error {
+	if c.steering != nil && (err == nil || errors.Is(err, pipeline.ErrStopped)) {
+		err = cmp.Or(c.steering.Err(), err)
 	}
 	return err
 }
 
-func (p *pace) close() {
-	if p.steering != nil {
-		p.steering.Close()
+func (c *control) close() {
+	if c.steering != nil {
+		c.steering.Close()
 	}
-	p.cancel()
+	c.cancel()
 }
