@@ -25,7 +25,7 @@ grant select on all tables in schema bulksub to bulksub_reader;
 -- Runs jobs, and steers them. It deletes results only to ask again about what failed.
 grant bulksub_reader to bulksub_writer;
 grant insert, update on bulksub.jobs, bulksub.segments, bulksub.budgets, bulksub.plans to bulksub_writer;
-grant insert, delete on bulksub.rows, bulksub.planned to bulksub_writer;
+grant insert, delete on bulksub.records, bulksub.planned to bulksub_writer;
 grant insert, update, delete on bulksub.synced, bulksub.subscriptions to bulksub_writer;
 grant insert, update on bulksub.tokens to bulksub_writer;
 

@@ -33,20 +33,38 @@ create table bulksub.segments (
 );
 create index segments_open on bulksub.segments (job_id, number) where not done;
 
-create table bulksub.rows (
-	job_id             bigint      not null,
-	segment            integer     not null,
-	row_key            text        collate "C" not null,
-	token              text        not null,
-	topic              text        not null,
-	status             text        not null,
-	code               text,
-	attempts           smallint    not null,
-	registration_token text,
-	detail             json, -- word for word: jsonb would refuse \u0000 and reorder the rest
-	recorded_at        timestamptz not null default clock_timestamp(),
-	primary key (job_id, segment, row_key)
+-- The results, up to 1,000 of a segment that one commit wrote and that share a status. Each array has an element
+-- for each of them. Those of topics, codes, attempts and registration_tokens have only one where it is the same for all,
+-- and are null where it is '' for all, which is none.
+create table bulksub.records (
+	job_id              bigint      not null,
+	segment             integer     not null,
+	fence               bigint      not null, -- of the claim under which they were written
+	first               bigint      not null, -- a process numbers what it writes
+	status              text        not null,
+	results             integer     not null check (results > 0), -- how many
+	keys                text[]      collate "C" not null,
+	tokens              text[]      not null,
+	topics              text[],
+	codes               text[],
+	attempts            smallint[]  not null,
+	registration_tokens text[],
+	details             json[],     -- word for word: jsonb would refuse \u0000 and reorder the rest
+	recorded_at         timestamptz not null default clock_timestamp(),
+	primary key (job_id, segment, fence, first)
 );
+-- Tokens look random: compressing them takes more time than all else, and gains nothing.
+alter table bulksub.records
+	alter keys set storage external, alter tokens set storage external, alter registration_tokens set storage external;
+
+-- One row for each result.
+create view bulksub.rows as
+select r.job_id, r.segment, r.fence, r.first, e.row_key, e.token, coalesce(e.topic, r.topics[1], '') as topic, r.status,
+	nullif(coalesce(e.code, r.codes[1]), '') as code, coalesce(e.attempts, r.attempts[1]) as attempts,
+	nullif(coalesce(e.registration_token, r.registration_tokens[1]), '') as registration_token, e.detail, r.recorded_at
+from bulksub.records r
+cross join lateral unnest(r.keys, r.tokens, r.topics, r.codes, r.attempts, r.registration_tokens, r.details)
+	as e (row_key, token, topic, code, attempts, registration_token, detail);
 
 -- The contract for those who query: how the rows are stored may change.
 create view bulksub.results as

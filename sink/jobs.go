@@ -114,24 +114,24 @@ func (p *Postgres) SetAPI(ctx context.Context, name string) error {
 	return nil
 }
 
-const resultsPage = 5000
+const resultsPage = 5 // records
 
 // Results streams the results of the job with one of the statuses (none: all),
-// segment by segment. Each page of 5,000 is a statement of its own (P7): what is
+// segment by segment. Each page of 5,000 at most is a statement of its own (P7): what is
 // recorded meanwhile may or may not be among them.
 func Results(ctx context.Context, pool *pgxpool.Pool, j Job, statuses []pipeline.Status) iter.Seq2[pipeline.Result, error] {
 	return func(yield func(pipeline.Result, error) bool) {
 		rows, _ := pool.Query(ctx, `select number from bulksub.segments where job_id = $1 order by number`, j.ID)
 		segments, err := pgx.CollectRows(rows, pgx.RowTo[int])
 		for _, segment := range segments {
-			last, page := "", []pipeline.Result(nil)
-			for more := true; more; more = len(page) == resultsPage {
-				if page, err = readResults(ctx, pool, j.ID, segment, last, statuses); err != nil {
+			after, page := recordID{}, []pipeline.Result(nil)
+			for more := true; more; more = len(page) > 0 {
+				if page, err = readResults(ctx, pool, j.ID, segment, &after, statuses); err != nil {
 					yield(pipeline.Result{}, fmt.Errorf("read the results of job %s: %w", j.Name, err))
 					return
 				}
 				for _, r := range page {
-					if last = r.Key; !yield(r, nil) {
+					if !yield(r, nil) {
 						return
 					}
 				}
@@ -143,14 +143,22 @@ func Results(ctx context.Context, pool *pgxpool.Pool, j Job, statuses []pipeline
 	}
 }
 
-func readResults(ctx context.Context, pool *pgxpool.Pool, job int64, segment int, after string, statuses []pipeline.Status) ([]pipeline.Result, error) {
+// recordID tells a record from others among those of a segment.
+type recordID struct{ fence, first int64 }
+
+// readResults reads those of the next records, and moves the place behind them.
+func readResults(ctx context.Context, pool *pgxpool.Pool, job int64, segment int, after *recordID, statuses []pipeline.Status) ([]pipeline.Result, error) {
 	rows, _ := pool.Query(ctx, `
-		select row_key, token, topic, status, coalesce(code, ''), attempts, coalesce(registration_token, ''), coalesce(detail::text, '')
-		from bulksub.rows
-		where job_id = $1 and segment = $2 and row_key > $3 and (cardinality($4::text[]) = 0 or status = any($4))
-		order by row_key limit $5`, job, segment, after, append([]pipeline.Status{}, statuses...), resultsPage)
+		with next as materialized (
+			select fence, first from bulksub.records
+			where job_id = $1 and segment = $2 and (fence, first) > ($3, $4) and (cardinality($5::text[]) = 0 or status = any($5))
+			order by fence, first limit $6
+		)
+		select r.fence, r.first, row_key, token, topic, status, coalesce(code, ''), attempts, coalesce(registration_token, ''), coalesce(detail::text, '')
+		from next join bulksub.rows r on r.job_id = $1 and r.segment = $2 and r.fence = next.fence and r.first = next.first
+		order by r.fence, r.first`, job, segment, after.fence, after.first, append([]pipeline.Status{}, statuses...), resultsPage)
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r pipeline.Result, err error) {
-		err = row.Scan(&r.Key, &r.Token, &r.Topic, &r.Status, &r.Code, &r.Attempts, &r.RegistrationToken, &r.Detail)
+		err = row.Scan(&after.fence, &after.first, &r.Key, &r.Token, &r.Topic, &r.Status, &r.Code, &r.Attempts, &r.RegistrationToken, &r.Detail)
 		return r, err
 	})
 }

@@ -32,7 +32,8 @@ type Postgres struct {
 	effects []Effect
 	metrics ledgerMetrics
 	held    *holdings
-	idle    bool // others held all that was left when we last asked for a segment
+	idle    bool  // others held all that was left when we last asked for a segment
+	written int64 // results that Record was given; it numbers them
 	// someSynced is whether some topic was under sync when we last looked.
 	someSynced atomic.Bool
 	// stopRenewing ends the renewing of the leases and waits for it.
@@ -266,7 +267,7 @@ func countsOf(job string) string {
 			select c.key as status, c.value::bigint as n from bulksub.segments s, jsonb_each_text(s.counts) as c
 			where s.job_id = ` + job + ` and s.done
 			union all
-			select r.status, 1 from bulksub.segments s join bulksub.rows r on r.job_id = s.job_id and r.segment = s.number
+			select r.status, r.results from bulksub.segments s join bulksub.records r on r.job_id = s.job_id and r.segment = s.number
 			where s.job_id = ` + job + ` and not s.done
 		) as found group by status`
 }

@@ -104,11 +104,11 @@ func (p *Postgres) take(ctx context.Context, tx pgx.Tx, end bool) (s pipeline.Se
 }
 
 func (p *Postgres) recorded(ctx context.Context, tx pgx.Tx, segment int) (map[string]struct{}, error) {
-	_, err := tx.Exec(ctx, `delete from bulksub.rows where job_id = $1 and segment = $2 and status = 'failed'`, p.job.ID, segment)
+	_, err := tx.Exec(ctx, `delete from bulksub.records where job_id = $1 and segment = $2 and status = 'failed'`, p.job.ID, segment)
 	if err != nil {
 		return nil, err
 	}
-	rows, _ := tx.Query(ctx, `select row_key from bulksub.rows where job_id = $1 and segment = $2`, p.job.ID, segment)
+	rows, _ := tx.Query(ctx, `select unnest(keys) from bulksub.records where job_id = $1 and segment = $2`, p.job.ID, segment)
 	done := make(map[string]struct{})
 	var key string
 	_, err = pgx.ForEachRow(rows, []any{&key}, func() error {

@@ -3,10 +3,8 @@ package sink
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,13 +12,12 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-const copyRows = `copy bulksub.rows (job_id, segment, row_key, token, topic, status, code, attempts, registration_token, detail) from stdin`
-
 // Record writes the results, with the effects, in one transaction that first locks
 // their segments and compares the fences. If the outcome of a commit is unknown, the ledger is
 // asked before anything is written again.
 func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error {
 	var taken []pipeline.Result
+	defer func() { p.written += int64(len(results)) }()
 	err := p.retry.Do(ctx, func(ctx context.Context, first bool) error {
 		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) error {
 			ours, err := p.fenced(ctx, tx, results)
@@ -81,108 +78,20 @@ func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, results []pipeline.Res
 	return kept, nil
 }
 
-// missing drops the results that an earlier try has written after all: the ones
-// of a transaction are there together.
+// missing drops the results that an earlier try has written after all: they are all there,
+// under the numbers that they were to have.
 func (p *Postgres) missing(ctx context.Context, tx pgx.Tx, results []pipeline.Result) ([]pipeline.Result, error) {
 	if len(results) == 0 {
 		return nil, nil
 	}
 	var there bool
-	err := tx.QueryRow(ctx, `select exists (select from bulksub.rows where job_id = $1 and segment = $2 and row_key = $3)`,
-		p.job.ID, results[0].Claim.Segment.Number, results[0].Key).Scan(&there)
+	c := results[0].Claim
+	err := tx.QueryRow(ctx, `select exists (select from bulksub.records where job_id = $1 and segment = $2 and fence = $3 and first >= $4)`,
+		p.job.ID, c.Segment.Number, c.Fence, p.written).Scan(&there)
 	if there {
 		return nil, err
 	}
 	return results, err
-}
-
-func (p *Postgres) copyIn(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error {
-	_, err := tx.Conn().PgConn().CopyFrom(ctx, &copyText{job: strconv.FormatInt(p.job.ID, 10), left: results}, copyRows)
-	return err
-}
-
-// copyText reads results in COPY's text format, a few at a time.
-type copyText struct {
-	job  string
-	left []pipeline.Result
-	text []byte // written and not yet read
-	room []byte // for the next text
-}
-
-const copyBytes = 32 << 10
-
-// Read implements [io.Reader].
-func (c *copyText) Read(p []byte) (int, error) {
-	if len(c.text) == 0 {
-		c.text = c.room[:0]
-		for len(c.left) > 0 && len(c.text) < copyBytes {
-			c.text = appendRow(c.text, c.job, &c.left[0])
-			c.left = c.left[1:]
-		}
-		c.room = c.text
-	}
-	if len(c.text) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, c.text)
-	c.text = c.text[n:]
-	return n, nil
-}
-
-// appendRow writes a result in COPY's text format (PostgreSQL documentation,
-// COPY, "Text Format").
-func appendRow(b []byte, job string, r *pipeline.Result) []byte {
-	b = append(b, job...)
-	b = strconv.AppendInt(append(b, '\t'), int64(r.Claim.Segment.Number), 10)
-	b = appendText(append(b, '\t'), r.Key)
-	b = appendText(append(b, '\t'), r.Token)
-	b = appendText(append(b, '\t'), r.Topic)
-	b = appendText(append(b, '\t'), string(r.Status))
-	b = appendNullable(append(b, '\t'), r.Code)
-	b = strconv.AppendInt(append(b, '\t'), int64(r.Attempts), 10)
-	b = appendNullable(append(b, '\t'), r.RegistrationToken)
-	b = appendNullable(append(b, '\t'), r.Detail)
-	return append(b, '\n')
-}
-
-func appendNullable(b []byte, s string) []byte {
-	if s == "" {
-		return append(b, `\N`...)
-	}
-	return appendText(b, s)
-}
-
-// appendText writes the storable text and escapes what COPY reads specially.
-func appendText(b []byte, s string) []byte {
-	if plain(s) {
-		return append(b, s...)
-	}
-	s = storable(s)
-	for i := range len(s) {
-		switch c := s[i]; c {
-		case '\\':
-			b = append(b, `\\`...)
-		case '\t':
-			b = append(b, `\t`...)
-		case '\n':
-			b = append(b, `\n`...)
-		case '\r':
-			b = append(b, `\r`...)
-		default:
-			b = append(b, c)
-		}
-	}
-	return b
-}
-
-// plain reports whether COPY reads the text as it stands.
-func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 // Finish closes a segment and notes the counts of its results. One of which the ledger holds other results
@@ -193,7 +102,7 @@ func (p *Postgres) Finish(ctx context.Context, c *pipeline.Claim) error {
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		tag, err := p.pool.Exec(ctx, `
 			with found as (
-				select status, count(*) as n from bulksub.rows where job_id = $1 and segment = $2 group by status
+				select status, sum(results) as n from bulksub.records where job_id = $1 and segment = $2 group by status
 			)
 			update bulksub.segments
 			set done = true, owner = null, counts = coalesce((select jsonb_object_agg(status, n) from found), '{}')

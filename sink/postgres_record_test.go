@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -61,19 +62,65 @@ func TestCommitWithUnknownOutcome(t *testing.T) {
 	}
 }
 
-// TestRecordIsAllOrNothing refuses the last row of a transaction.
+// TestRecordIsAllOrNothing: the last record of the transaction is there already.
 func TestRecordIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	p := newPostgres(t, db, "job")
 	first, second := claim(t, p, 2), claim(t, p, 2)
-	must(t, p.Record(t.Context(), results(second)[2:]))
+	mustExec(t, db, `
+		insert into bulksub.records (job_id, segment, fence, first, status, results, keys, tokens, attempts)
+		values ($1, $2, $3, 3, 'ok', 1, '{23}', '{t23}', '{1}')`, p.job.ID, second.Segment.Number, second.Fence)
 	if err := p.Record(t.Context(), append(results(first), results(second)...)); postgres.Code(err) != "23505" {
-		t.Errorf("recorded a row twice: %v", err)
+		t.Errorf("recorded twice: %v", err)
 	}
 	if got := recordedKeys(t, db); !slices.Equal(got, []string{"23"}) {
 		t.Errorf("rows %v", got)
 	}
+}
+
+// TestResultsComeBack sends results through COPY that have anything in common, or nothing.
+func TestResultsComeBack(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	p := newPostgres(t, db, "job")
+	claims := []*pipeline.Claim{claim(t, p, 2), claim(t, p, 2)}
+	few := func(words ...string) *rapid.Generator[string] { return rapid.SampledFrom(words) }
+	rapid.Check(t, func(t *rapid.T) {
+		if _, err := db.Exec(context.Background(), `truncate bulksub.records`); err != nil {
+			t.Fatal(err)
+		}
+		want := make([]pipeline.Result, rapid.SampledFrom([]int{1, 2, 5, 30, 2500}).Draw(t, "results"))
+		one := want[0]
+		for i := range want {
+			if i == 0 || rapid.IntRange(0, 9).Draw(t, "other") == 0 {
+				one = pipeline.Result{
+					Claim: rapid.SampledFrom(claims).Draw(t, "claim"), Token: few("", "t", "u").Draw(t, "token"), Topic: few("", "news", "other").Draw(t, "topic"),
+					Status: rapid.SampledFrom(pipeline.Statuses[:3]).Draw(t, "status"), Code: few("", "C", "D").Draw(t, "code"), Attempts: rapid.IntRange(0, 2).Draw(t, "attempts"),
+					RegistrationToken: few("", "r", "s").Draw(t, "registration token"), Detail: few("", `{"a": 1}`, "null").Draw(t, "detail"),
+				}
+			}
+			want[i] = one
+			want[i].Key = fmt.Sprintf("%04d", i)
+		}
+		if err := p.Record(context.Background(), want); err != nil {
+			t.Fatal(err)
+		}
+		var got []pipeline.Result
+		for r, err := range Results(context.Background(), db, p.job, nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, r)
+		}
+		slices.SortFunc(got, func(a, b pipeline.Result) int { return strings.Compare(a.Key, b.Key) })
+		for i := range want {
+			want[i].Claim = nil
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%d results came back, of %d:\n%+v\n%+v", len(got), len(want), got, want)
+		}
+	})
 }
 
 // TestTextComesBack sends any text through COPY.
@@ -84,7 +131,7 @@ func TestTextComesBack(t *testing.T) {
 	c := claim(t, p, 1)
 	exact := []string{`\N`, `\.`, "\\", "a\tb", "a\nb", "a\rb", `\\t`, "\v\f\b", "é\u2028", "\x7f", "' \"", `C:\new`}
 	check := func(t rapid.TB, in string) {
-		_, err := db.Exec(context.Background(), `truncate bulksub.rows`)
+		_, err := db.Exec(context.Background(), `truncate bulksub.records`)
 		if err != nil {
 			t.Fatal(err)
 		}

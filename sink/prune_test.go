@@ -410,7 +410,7 @@ func TestPruneBrake(t *testing.T) {
 			db := pgtest.New(t)
 			mustExec(t, db, devices)
 			p := judged(t, db, "devices", "")
-			mustExec(t, db, `truncate bulksub.rows`)
+			mustExec(t, db, `truncate bulksub.records`)
 			counts := make(map[string]int)
 			for status, n := range test.statuses {
 				counts[string(status)] = n

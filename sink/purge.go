@@ -13,7 +13,7 @@ import (
 )
 
 // Purger deletes jobs that have ended, with their results and their archive. A
-// transaction deletes 10,000 rows at most (P7); what a purge that was cut short
+// transaction deletes 10,000 rows or 100,000 results at most (P7); what a purge that was cut short
 // has left is deleted by the next one.
 type Purger struct {
 	Pool  *pgxpool.Pool
@@ -25,7 +25,10 @@ type Purger struct {
 	Retry   postgres.Retrier
 }
 
-const purgeChunk = 10_000
+const (
+	purgeChunk   = 10_000
+	purgeRecords = 100 // with up to 1,000 results each, which lie in some 90 pieces
+)
 
 // Purge deletes the jobs and returns their names. kept are those that were left
 // for the sake of their archive. After an error, deleted are those that are gone.
@@ -72,8 +75,11 @@ func (p *Purger) delete(ctx context.Context, job int64) error {
 	if p.Archive {
 		archive = "bulksub.pruned where"
 	}
-	for _, part := range []string{"bulksub.rows where", "bulksub.planned where", archive, "bulksub.segments where"} {
-		if err := p.deleteAll(ctx, part+" job_id = $1", job); err != nil {
+	for _, part := range []struct {
+		from  string
+		chunk int
+	}{{"bulksub.records where", purgeRecords}, {"bulksub.planned where", purgeChunk}, {archive, purgeChunk}, {"bulksub.segments where", purgeChunk}} {
+		if err := p.deleteAll(ctx, part.from+" job_id = $1", part.chunk, job); err != nil {
 			return err
 		}
 	}
@@ -86,11 +92,11 @@ func (p *Purger) delete(ctx context.Context, job int64) error {
 	})
 }
 
-func (p *Purger) deleteAll(ctx context.Context, part string, job int64) error {
+func (p *Purger) deleteAll(ctx context.Context, part string, chunk int, job int64) error {
 	table, _, _ := strings.Cut(part, " ")
 	for more := true; more; {
 		err := p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
-			tag, err := p.Pool.Exec(ctx, `delete from `+table+` where ctid = any(array(select ctid from `+part+` limit $2))`, job, purgeChunk)
+			tag, err := p.Pool.Exec(ctx, `delete from `+table+` where ctid = any(array(select ctid from `+part+` limit $2))`, job, chunk)
 			more = tag.RowsAffected() > 0
 			return err
 		})

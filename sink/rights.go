@@ -17,7 +17,7 @@ type Rights map[string]string
 // LedgerRights are those of every job.
 func LedgerRights() Rights {
 	return Rights{
-		"schema_version": "select", "jobs": "select insert update", "segments": "select insert update", "rows": "select insert delete",
+		"schema_version": "select", "jobs": "select insert update", "segments": "select insert update", "records": "select insert delete", "rows": "select",
 		"budgets": "select insert update", "pruned": "select", "synced": "select",
 	}
 }

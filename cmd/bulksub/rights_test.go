@@ -47,7 +47,7 @@ func TestDoctorsRightsAreEnough(t *testing.T) {
 			defer db.Exec(t.Context(), `drop owned by `+role+`; drop role `+role)
 			args := append(strings.Fields(test.args), "--database-url", db.Config().ConnString()+"&options=-crole%3D"+role)
 			grants := grantAll(t, p, db, role, args)
-			if strings.Contains(grants, test.never) || !strings.Contains(grants, "bulksub.rows") {
+			if strings.Contains(grants, test.never) || !strings.Contains(grants, "bulksub.records") {
 				t.Errorf("granted was %s", grants)
 			}
 			if out, code := p.output(append(args, "--rate", "0", "--attempts", "1", "--quiet")...); code != exitDone && code != exitFailedRows {

@@ -75,7 +75,7 @@ func TestBackendTerminatedInMidCopy(t *testing.T) {
 	s := newScene(t, trial.Final)
 	var copies atomic.Int64
 	s.proxy.obey(func(m message) fate {
-		if m.asks("copy bulksub.rows") && copies.Add(1)%3 == 1 {
+		if m.asks("copy bulksub.records") && copies.Add(1)%3 == 1 {
 			if _, err := s.db.Exec(context.Background(), `select pg_terminate_backend($1, 5000)`, int32(m.session.backend.Load())); err != nil {
 				t.Error(err)
 			}
@@ -177,7 +177,7 @@ func TestSilentTransaction(t *testing.T) {
 	var copies atomic.Int64
 	told := s.whenTold("25P03", 1, func() {})
 	s.proxy.obey(func(m message) fate {
-		if m.asks("copy bulksub.rows") && copies.Add(1) == 2 {
+		if m.asks("copy bulksub.records") && copies.Add(1) == 2 {
 			<-told
 		}
 		return pass
@@ -193,7 +193,7 @@ func TestDeadlock(t *testing.T) {
 	s.connect("deadlock_timeout=10ms")
 	var copies atomic.Int64
 	s.proxy.obey(func(m message) fate {
-		if m.asks("copy bulksub.rows") && copies.Add(1) == 2 {
+		if m.asks("copy bulksub.records") && copies.Add(1) == 2 {
 			s.wantSegments()
 		}
 		return pass
@@ -207,7 +207,7 @@ func (s *scene) wantSegments() {
 	ctx := context.Background()
 	tx, err := s.db.Begin(ctx)
 	if err == nil {
-		_, err = tx.Exec(ctx, `set local deadlock_timeout = '1min'; lock table bulksub.rows in share mode`)
+		_, err = tx.Exec(ctx, `set local deadlock_timeout = '1min'; lock table bulksub.records in share mode`)
 	}
 	if err != nil {
 		s.t.Error(err)
@@ -241,7 +241,7 @@ func TestPassingRefusals(t *testing.T) {
 					if n between 3 and 5 then raise exception 'refused' using errcode = '` + code + `'; end if;
 					return null;
 				end $$;
-				create trigger refuse after insert on bulksub.rows for each statement execute function trial.refuse()`)
+				create trigger refuse after insert on bulksub.records for each statement execute function trial.refuse()`)
 			s.finish("--concurrency", "1")
 			reached(t, "writes were refused", s.proxy.count(code), 3)
 		})
@@ -319,7 +319,7 @@ func TestDiskFull(t *testing.T) {
 	s, cluster := clusterScene(t, trial.Final)
 	disk := smallDisk(t, cluster)
 	s.exec(`create tablespace small location '` + disk + `'`)
-	s.exec(`alter table bulksub.rows set tablespace small`)
+	s.exec(`alter table bulksub.records set tablespace small`)
 	s.whenTold("53100", 2, func() {
 		if out, err := exec.Command("mount", "-o", "remount,size=64m", disk).CombinedOutput(); err != nil {
 			t.Errorf("%v: %s", err, out)

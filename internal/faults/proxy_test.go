@@ -251,7 +251,7 @@ func (p *proxy) judge(m message) fate {
 	case m.asks("begin") && m.session.copied.Load():
 		m.session.copied.Store(false)
 		m.session.committed.Store(false)
-	case m.asks("copy bulksub.rows"):
+	case m.asks("copy bulksub.records"):
 		m.session.copied.Store(true)
 	case m.committed():
 		m.session.committed.Store(true)

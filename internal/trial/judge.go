@@ -111,7 +111,7 @@ func (c Case) judgeWords(t testing.TB, code int, last Summary) {
 }
 
 // holdTokens are the tables that are there to hold them.
-var holdTokens = map[string]bool{"rows": true, "pruned": true, "tokens": true, "subscriptions": true, "planned": true}
+var holdTokens = map[string]bool{"records": true, "pruned": true, "tokens": true, "subscriptions": true, "planned": true}
 
 // judgeTables is I13 in the database.
 func (c Case) judgeTables(t testing.TB) {

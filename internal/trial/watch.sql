@@ -17,7 +17,7 @@ create trigger taken after update on bulksub.segments for each row
 
 create function trial.written() returns trigger language plpgsql security definer as $$
 begin
-	insert into trial.writes select txid_current(), count(*) from added having count(*) > 0;
+	insert into trial.writes select txid_current(), sum(results) from added having count(*) > 0;
 	insert into trial.violations
 	select format('segment %s is written by %s and held by %s', a.segment, current_setting('application_name'), h.name)
 	from (select distinct job_id, segment from added) a
@@ -27,23 +27,23 @@ begin
 	return null;
 end $$;
 
-create trigger written after insert on bulksub.rows referencing new table as added
+create trigger written after insert on bulksub.records referencing new table as added
 	for each statement execute function trial.written();
 
 create function trial.gone() returns trigger language plpgsql security definer as $$
 begin
-	insert into trial.violations select format('the result of row %s, %s, has gone', row_key, status) from lost where status <> 'failed';
+	insert into trial.violations select format('the result of row %s, %s, has gone', unnest(keys), status) from lost where status <> 'failed';
 	return null;
 end $$;
 
-create trigger gone after delete on bulksub.rows referencing old table as lost
+create trigger gone after delete on bulksub.records referencing old table as lost
 	for each statement execute function trial.gone();
 
 create function trial.changed() returns trigger language plpgsql security definer as $$
 begin
-	insert into trial.violations select format('the result of row %s, %s, was changed', row_key, status) from lost;
+	insert into trial.violations select format('the result of row %s, %s, was changed', unnest(keys), status) from lost;
 	return null;
 end $$;
 
-create trigger changed after update on bulksub.rows referencing old table as lost
+create trigger changed after update on bulksub.records referencing old table as lost
 	for each statement execute function trial.changed();

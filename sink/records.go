@@ -1,0 +1,201 @@
+package sink
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+const copyRecords = `copy bulksub.records (job_id, segment, fence, first, status, results, keys, tokens, topics, codes, attempts, registration_tokens, details)
+	from stdin (format binary)`
+
+// mostInRecord bounds what reading a few results has to read.
+const mostInRecord = 1000
+
+// bundle is what becomes one row of bulksub.records: results that share a claim and a status.
+type bundle struct {
+	first   int64
+	results []*pipeline.Result
+}
+
+// bundles parts the results, in their order, and numbers them.
+func bundles(results []pipeline.Result, first int64) []bundle {
+	type kind struct {
+		claim  *pipeline.Claim
+		status pipeline.Status
+	}
+	var all []bundle
+	open := make(map[kind]int)
+	for i := range results {
+		r := &results[i]
+		k := kind{r.Claim, r.Status}
+		at, ok := open[k]
+		if !ok || len(all[at].results) == mostInRecord {
+			at = len(all)
+			open[k] = at
+			all = append(all, bundle{first: first + int64(i)})
+		}
+		all[at].results = append(all[at].results, r)
+	}
+	return all
+}
+
+func (p *Postgres) copyIn(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error {
+	from := &copyBinary{job: p.job.ID, left: bundles(results, p.written), text: append([]byte(nil), copyHeader...)}
+	_, err := tx.Conn().PgConn().CopyFrom(ctx, from, copyRecords)
+	return err
+}
+
+// copyBinary reads bundles in COPY's binary format (PostgreSQL documentation, COPY, "Binary
+// Format"), one at a time: numbers are big-endian, and a field follows its length.
+type copyBinary struct {
+	job   int64
+	left  []bundle
+	text  []byte // written and not yet read
+	room  []byte // for the next bundle
+	ended bool
+}
+
+// copyHeader is the signature, no flags, and no extension.
+const copyHeader = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
+// Read implements [io.Reader].
+func (c *copyBinary) Read(p []byte) (int, error) {
+	if len(c.text) == 0 {
+		switch {
+		case len(c.left) > 0:
+			c.room = appendBundle(c.room[:0], c.job, c.left[0])
+			c.text, c.left = c.room, c.left[1:]
+		case !c.ended:
+			c.text, c.ended = []byte{0xff, 0xff}, true
+		default:
+			return 0, io.EOF
+		}
+	}
+	n := copy(p, c.text)
+	c.text = c.text[n:]
+	return n, nil
+}
+
+const recordColumns = 13
+
+func appendBundle(b []byte, job int64, l bundle) []byte {
+	r := l.results[0]
+	b = binary.BigEndian.AppendUint16(b, recordColumns)
+	b = appendInt8(b, job)
+	b = appendInt4(b, r.Claim.Segment.Number)
+	b = appendInt8(b, r.Claim.Fence)
+	b = appendInt8(b, l.first)
+	b = appendText(b, string(r.Status))
+	b = appendInt4(b, len(l.results))
+	b = l.appendTexts(b, func(r *pipeline.Result) string { return r.Key })
+	b = l.appendTexts(b, func(r *pipeline.Result) string { return r.Token })
+	b = l.appendShared(b, func(r *pipeline.Result) string { return r.Topic })
+	b = l.appendShared(b, func(r *pipeline.Result) string { return r.Code })
+	b = l.appendAttempts(b)
+	b = l.appendShared(b, func(r *pipeline.Result) string { return r.RegistrationToken })
+	return l.appendDetails(b)
+}
+
+// Types of elements (pg_type.dat).
+const (
+	oidInt2 = 21
+	oidText = 25
+	oidJSON = 114
+)
+
+// appendTexts writes an array of all.
+func (l bundle) appendTexts(b []byte, column func(*pipeline.Result) string) []byte {
+	return appendArray(b, oidText, len(l.results), func(b []byte) []byte {
+		for _, r := range l.results {
+			b = appendText(b, column(r))
+		}
+		return b
+	})
+}
+
+// appendShared writes one element if all are the same, and NULL if all are empty.
+func (l bundle) appendShared(b []byte, column func(*pipeline.Result) string) []byte {
+	shared := column(l.results[0])
+	for _, r := range l.results {
+		if column(r) != shared {
+			return l.appendTexts(b, column)
+		}
+	}
+	if shared == "" {
+		return appendNull(b)
+	}
+	return bundle{results: l.results[:1]}.appendTexts(b, column)
+}
+
+func (l bundle) appendAttempts(b []byte) []byte {
+	some := l.results[:1]
+	for _, r := range l.results {
+		if r.Attempts != some[0].Attempts {
+			some = l.results
+		}
+	}
+	return appendArray(b, oidInt2, len(some), func(b []byte) []byte {
+		for _, r := range some {
+			b = binary.BigEndian.AppendUint16(appendLength(b, 2), uint16(r.Attempts))
+		}
+		return b
+	})
+}
+
+// appendDetails writes NULL if there is none.
+func (l bundle) appendDetails(b []byte) []byte {
+	none := true
+	for _, r := range l.results {
+		none = none && r.Detail == ""
+	}
+	if none {
+		return appendNull(b)
+	}
+	return appendArray(b, oidJSON, len(l.results), func(b []byte) []byte {
+		for _, r := range l.results {
+			if r.Detail == "" {
+				b = appendNull(b)
+			} else {
+				b = appendText(b, r.Detail)
+			}
+		}
+		return b
+	})
+}
+
+// appendArray writes an array of one dimension: how many there are, whether there may be
+// nulls, the type of the elements, their number, and the index of the first (array_recv in
+// PostgreSQL's arrayfuncs.c).
+func appendArray(b []byte, oid uint32, n int, elements func([]byte) []byte) []byte {
+	at := len(b)
+	b = appendLength(b, 0)
+	for _, word := range []uint32{1, 1, oid, uint32(n), 1} {
+		b = binary.BigEndian.AppendUint32(b, word)
+	}
+	b = elements(b)
+	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+	return b
+}
+
+// appendText writes the storable text.
+func appendText(b []byte, s string) []byte {
+	s = storable(s)
+	return append(appendLength(b, len(s)), s...)
+}
+
+func appendInt4(b []byte, n int) []byte {
+	return binary.BigEndian.AppendUint32(appendLength(b, 4), uint32(n))
+}
+
+func appendInt8(b []byte, n int64) []byte {
+	return binary.BigEndian.AppendUint64(appendLength(b, 8), uint64(n))
+}
+
+func appendNull(b []byte) []byte { return appendLength(b, -1) }
+
+func appendLength(b []byte, n int) []byte { return binary.BigEndian.AppendUint32(b, uint32(int32(n))) }
