@@ -32,6 +32,7 @@ type intake struct {
 // recording is what is on its way to the sink.
 type recording struct {
 	pending  record // finished rows
+	spare    record // empty, for the next ones
 	suspect  record // rows of replies that the error brake holds back
 	doubtful bool   // the rows that are being concluded are such
 	writing  bool   // the recorder is at work
@@ -75,7 +76,7 @@ func (l *loop) carry(ctx context.Context) error {
 			l.inFlight--
 			l.handle(rep)
 		case l.recordable() <- l.pending:
-			l.pending, l.writing = record{}, true
+			l.pending, l.spare, l.writing = l.spare, record{}, true
 		case a := <-l.acks:
 			l.writing = false
 			l.settle(a)
@@ -260,6 +261,7 @@ func (l *loop) settle(a ack) {
 		}
 		l.finishSegment(it.claim)
 	}
+	l.spare = a.record.emptied()
 	if a.record.count {
 		if l.brake.counted(a.counts); l.brake.trips() {
 			l.end(l.brake.error())

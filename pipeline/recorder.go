@@ -23,6 +23,13 @@ func (rec *record) addAll(more record) {
 	rec.items = append(rec.items, more.items...)
 }
 
+// emptied is the room of the record, for another.
+func (rec *record) emptied() record {
+	clear(rec.results)
+	clear(rec.items)
+	return record{results: rec.results[:0], items: rec.items[:0]}
+}
+
 // ack is the recorder's answer.
 type ack struct {
 	record record

@@ -28,7 +28,7 @@ type Sink interface {
 	// Record makes results durable: when it returns nil they survive the process
 	// and the machine; when it fails, a sink that can take back has kept none of
 	// them, and one that cannot has kept some as they are. Results of a segment whose lease is lost are dropped, and the
-	// lease says so. Record retries what may pass; an error is final.
+	// lease says so. Record retries what may pass; an error is final. It must not keep the slice.
 	Record(ctx context.Context, results []Result) error
 	// Finish closes a segment, all of whose rows have a result.
 	Finish(ctx context.Context, c *Claim) error

@@ -169,9 +169,9 @@ func (p *Postgres) compare(operator string, place []string, args []any) (conditi
 func (p *Postgres) Rows(ctx context.Context, s pipeline.Segment) iter.Seq2[pipeline.Row, error] {
 	return func(yield func(pipeline.Row, error) bool) {
 		b, err := p.parseBounds(s.Bounds)
+		var page []pipeline.Row
 		for err == nil {
-			var page []pipeline.Row
-			if page, b.After, err = p.page(ctx, b); err != nil || len(page) == 0 {
+			if page, b.After, err = p.page(ctx, b, page[:0]); err != nil || len(page) == 0 {
 				break
 			}
 			for _, row := range page {
@@ -189,8 +189,8 @@ func (p *Postgres) Rows(ctx context.Context, s pipeline.Segment) iter.Seq2[pipel
 	}
 }
 
-// page reads the next rows of the range, and says where they end.
-func (p *Postgres) page(ctx context.Context, b bounds) (page []pipeline.Row, last []string, err error) {
+// page reads the next rows of the range into the room, and says where they end.
+func (p *Postgres) page(ctx context.Context, b bounds, room []pipeline.Row) (page []pipeline.Row, last []string, err error) {
 	above, args := p.compare(">", b.After, nil)
 	below, args := p.compare("<=", b.To, args)
 	if above != "" {
@@ -207,7 +207,7 @@ func (p *Postgres) page(ctx context.Context, b bounds) (page []pipeline.Row, las
 	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		rows, err := p.pool.Query(ctx, sql, args...)
 		if err == nil {
-			page, last, err = p.collect(rows, page[:0])
+			page, last, err = p.collect(rows, room)
 		}
 		return p.relation.Explain(err)
 	})
