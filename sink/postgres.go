@@ -32,8 +32,9 @@ type Postgres struct {
 	effects []Effect
 	metrics ledgerMetrics
 	held    *holdings
-	idle    bool  // others held all that was left when we last asked for a segment
-	written int64 // results that Record was given; it numbers them
+	idle    bool   // others held all that was left when we last asked for a segment
+	written int64  // results that Record was given; it numbers them
+	room    []byte // for what it copies
 	// someSynced is whether some topic was under sync when we last looked.
 	someSynced atomic.Bool
 	// stopRenewing ends the renewing of the leases and waits for it.

@@ -45,7 +45,8 @@ func bundles(results []pipeline.Result, first int64) []bundle {
 }
 
 func (p *Postgres) copyIn(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error {
-	from := &copyBinary{job: p.job.ID, left: bundles(results, p.written), text: append([]byte(nil), copyHeader...)}
+	from := &copyBinary{job: p.job.ID, left: bundles(results, p.written), text: []byte(copyHeader), room: p.room}
+	defer func() { p.room = from.room }()
 	_, err := tx.Conn().PgConn().CopyFrom(ctx, from, copyRecords)
 	return err
 }

@@ -227,14 +227,16 @@ func (p *Postgres) lost(err error) error {
 
 func (p *Postgres) collect(rows pgx.Rows, page []pipeline.Row) (_ []pipeline.Row, last []string, err error) {
 	defer rows.Close()
-	group := ""
+	group, both := "", []byte(nil) // key and token in one piece
 	for rows.Next() {
 		values := rows.RawValues()
-		key, fields := string(values[0]), make([]string, len(values)-2)
+		both = append(append(both[:0], values[0]...), values[1]...)
+		text, fields := string(both), make([]string, len(values)-2)
 		for i, value := range values[2:] {
 			fields[i] = string(value)
 		}
-		row := p.tasks.row(key, string(values[1]), fields)
+		key := text[:len(values[0])]
+		row := p.tasks.row(key, text[len(key):], fields)
 		if values[1] == nil {
 			row.Flaw = "null"
 		}
