@@ -7,7 +7,7 @@ BENCH   ?= .
 staticcheck := go tool -modfile=internal/tools/staticcheck.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-faults deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench build sbom vulncheck clean cgo postgres faults
+.PHONY: help test test-faults deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench bench-storage bench-parts build sbom vulncheck clean cgo postgres faults
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +54,14 @@ lint: ## go vet, gofmt, staticcheck
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(staticcheck) ./...
 
-bench: postgres ## all benchmarks; BENCH=regexp chooses
+# With the defaults it takes some 25 minutes. The SDK comes over the network, and stands in a module of its own.
+bench: postgres ## tokens a second, beside Google's Go SDK and the floor; ROWS=100000 RUNS=1 is short
+	cd internal/bench && go vet ./... && go run . -rows $(or $(ROWS),1000000) -runs $(or $(RUNS),5)
+
+bench-storage: postgres ## ways of keeping results, beside each other; ROWS=100000 RUNS=1 is short
+	cd internal/bench && go run ./storage -rows $(or $(ROWS),1000000) -runs $(or $(RUNS),3)
+
+bench-parts: postgres ## all benchmarks of Go; BENCH=regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 build: ## bin/bulksub, static, stamped with VERSION

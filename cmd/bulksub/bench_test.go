@@ -4,12 +4,9 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,28 +108,6 @@ func benchTable(b *testing.B, rows int, command string) {
 	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
 
-// BenchmarkFloor moves the same bytes with nothing done to them: COPY out of the
-// table, request bodies over a bare socket, COPY into a table like the ledger's,
-// one after the other.
-func BenchmarkFloor(b *testing.B) {
-	url := pgtest.URL(b)
-	fillBenchTable(b, url, benchRows)
-	results := benchResults()
-	steps := []func() error{
-		func() error { return copyOut(url) },
-		func() error { return overSocket(benchRows / 1000) },
-		func() error { return copyIn(url, results) },
-	}
-	for b.Loop() {
-		for _, step := range steps {
-			if err := step(); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-	b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
-}
-
 func buildProgram(b testing.TB) string {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "bulksub")
@@ -193,68 +168,4 @@ func fillBenchTable(b *testing.B, url string, rows int) {
 		b.Fatal(err)
 	}
 	runtime.GC()
-}
-
-// benchResults is what the ledger gets, in COPY's text format.
-func benchResults() []byte {
-	var text bytes.Buffer
-	for i := range benchRows {
-		fmt.Fprintf(&text, "1\t%d\t%d\t%s\tbench\tok\t\\N\t1\t\\N\t\\N\n", i/50_000+1, i+1, iidtest.Token(1, i))
-	}
-	return text.Bytes()
-}
-
-func copyOut(url string) error {
-	return withConn(url, func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.PgConn().CopyTo(ctx, io.Discard, "copy bench to stdout")
-		return err
-	})
-}
-
-func copyIn(url string, text []byte) error {
-	return withConn(url, func(ctx context.Context, conn *pgx.Conn) error {
-		if _, err := conn.Exec(ctx, "create table if not exists floor (like bulksub.rows including all); truncate floor"); err != nil {
-			return err
-		}
-		_, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(text), `copy floor (job_id, segment, row_key, token, topic, status, code, attempts, registration_token, detail) from stdin`)
-		return err
-	})
-}
-
-// overSocket sends as many bodies as a run would, one at a time, each answered
-// with as many bytes as the service would.
-func overSocket(calls int) error {
-	body, reply := make([]byte, 166_000), make([]byte, 3_020)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	defer listener.Close()
-	go func() {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		for buf := make([]byte, len(body)); ; {
-			if _, err := io.ReadFull(conn, buf); err != nil {
-				return
-			}
-			conn.Write(reply)
-		}
-	}()
-	conn, err := net.Dial("tcp", listener.Addr().String())
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	for range calls {
-		if _, err := conn.Write(body); err != nil {
-			return err
-		}
-		if _, err := io.ReadFull(conn, reply[:cap(reply)]); err != nil {
-			return err
-		}
-	}
-	return nil
 }

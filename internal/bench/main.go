@@ -1,0 +1,91 @@
+// Bench prints how many tokens a second bulksub subscribes, beside what users would write with Google's Go SDK and
+// beside the floor: the same bytes moved with nothing done to them.
+//
+//	make bench ROWS=100000 RUNS=1
+//
+// The program, the stand-in for the service and PostgreSQL are processes of their own on this machine, without a limit of
+// rate. All contenders take turns; what is printed is the median of the runs, and of the ratios within a run. The SDK is
+// the last one that calls the Instance ID API, 4.21. It stands in a module of its own, so that bulksub's knows nothing
+// of it. Package storage, below, compares ways of keeping results.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+)
+
+// options are how much is measured.
+type options struct {
+	rows, runs int
+	latencies  []time.Duration
+}
+
+func main() {
+	if play := roles[os.Getenv("BENCH_ROLE")]; play != nil {
+		if err := play(context.Background(), benchEnv()); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	var o options
+	latencies := flag.String("latency", "0s,50ms,200ms", "what the stand-in waits before each reply, with commas between")
+	flag.IntVar(&o.rows, "rows", 1_000_000, "tokens")
+	flag.IntVar(&o.runs, "runs", 5, "how often each contender runs")
+	flag.Parse()
+	for text := range strings.SplitSeq(*latencies, ",") {
+		latency, err := time.ParseDuration(text)
+		if err != nil {
+			log.Fatal(err)
+		}
+		o.latencies = append(o.latencies, latency)
+	}
+	// Upon Ctrl-C the children end, and what was begun for them is removed.
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	if err := compare(ctx, o); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// compare prints a table for each latency, and one of the floor.
+func compare(ctx context.Context, o options) error {
+	s, err := build(ctx, o.rows)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	t := newTable(o)
+	for run := range o.runs {
+		fmt.Fprintf(os.Stderr, "run %d of %d\n", run+1, o.runs)
+		f, err := s.floor()
+		if err != nil {
+			return fmt.Errorf("the floor: %w", err)
+		}
+		t.floors = append(t.floors, f)
+		for _, latency := range o.latencies {
+			if err := round(s, t, latency); err != nil {
+				return err
+			}
+		}
+	}
+	t.print(os.Stdout)
+	return nil
+}
+
+// round lets each contender run once, against a stand-in that has seen nothing yet.
+func round(s *stage, t *table, latency time.Duration) error {
+	for i, c := range contenders {
+		spent, err := c.measure(s, latency)
+		if err != nil {
+			return fmt.Errorf("%s at %s: %w", c.name, latency, err)
+		}
+		t.note(latency, i, spent)
+	}
+	return nil
+}

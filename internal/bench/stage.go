@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/bulksub/bulksub/internal/pgcluster"
+)
+
+// perCall is the most that a call takes.
+const perCall = 1000
+
+// stage is what all contenders use: a PostgreSQL with a table of tokens, a CSV of the same, and a stand-in.
+type stage struct {
+	rows     int
+	dir      string
+	program  string
+	cluster  *pgcluster.Cluster
+	service  *exec.Cmd
+	endpoint string
+}
+
+// build builds the program, and fills database and file.
+func build(ctx context.Context, rows int) (s *stage, err error) {
+	s = &stage{rows: rows}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.dir, err = os.MkdirTemp("", "bulksub-bench-"); err != nil {
+		return s, err
+	}
+	s.program = s.path("bulksub")
+	cmd := exec.Command("go", "build", "-C", "../..", "-trimpath", "-ldflags", "-s -w", "-o", s.program, "./cmd/bulksub")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return s, fmt.Errorf("%w: %s", err, out)
+	}
+	if s.cluster, err = pgcluster.Start(ctx, "max_wal_size=4GB"); err != nil {
+		return s, err
+	}
+	return s, s.role("fill", 0, rows).Run()
+}
+
+func (s *stage) close() {
+	s.stopService()
+	if s.cluster != nil {
+		s.cluster.Stop()
+	}
+	os.RemoveAll(s.dir)
+}
+
+func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *stage) url() string { return s.cluster.URL("postgres") }
+
+// reset makes everything as it was before the first contender.
+func (s *stage) reset(latency time.Duration) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, s.url())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, `truncate bulksub.jobs, bulksub.segments, bulksub.records, bulksub.budgets, done, floor cascade`); err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, `checkpoint`); err != nil {
+		return err
+	}
+	results, _ := filepath.Glob(s.path("results.csv*"))
+	for _, path := range results {
+		os.Remove(path)
+	}
+	return s.startService(latency)
+}
+
+// startService starts a stand-in, and reads from its first line where it listens.
+func (s *stage) startService(latency time.Duration) error {
+	s.service = exec.Command(s.program, "emulator", "--listen", "127.0.0.1:0", "--any-bearer", "--write-credentials", s.path("emulator.json"),
+		"--latency", latency.String())
+	out, err := s.service.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := s.service.Start(); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	var found bool
+	if s.endpoint, _, found = strings.Cut(strings.TrimPrefix(line, "listening at "), ";"); !found {
+		return fmt.Errorf("the stand-in says %s: %v", strconv.Quote(line), err)
+	}
+	return nil
+}
+
+func (s *stage) stopService() {
+	if s.service != nil {
+		s.service.Process.Signal(os.Interrupt)
+		s.service.Wait()
+		s.service = nil
+	}
+}
