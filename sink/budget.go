@@ -29,6 +29,7 @@ type Budget struct {
 	retry   postgres.Retrier
 	turn    chan struct{} // in the hands of the one that waits; the others queue for it
 	lot     lot           // with the turn
+	nearest time.Duration // the database has ever been, there and back
 
 	mu        sync.Mutex
 	pace      pipeline.Pace
@@ -108,7 +109,7 @@ func (b *Budget) Wait(ctx context.Context, n int) (pipeline.Grant, error) {
 		case <-ctx.Done():
 			return pipeline.Grant{}, ctx.Err()
 		}
-		if !g.At.IsZero() && !b.overtaken(at) && !crowds(time.Since(at), n, g.Rate) {
+		if !g.At.IsZero() && !b.overtaken(at) && !crowds(time.Since(at)+b.lot.lag, n, g.Rate) {
 			return g, nil
 		}
 	}
@@ -143,6 +144,7 @@ type lot struct {
 	calls int           // that are left
 	next  time.Time     // the time of the first of them
 	step  time.Duration // between two of them
+	lag   time.Duration // by which they may be later than the database has them: its answer took so long
 	until time.Time     // without a ceiling: any number of calls until then
 	spent int           // without a ceiling: operations that the others do not know of
 }
@@ -188,22 +190,32 @@ func (b *Budget) refill(ctx context.Context, n int) error {
 	}
 	before := b.lot
 	b.lot = lot{size: n, grant: before.grant}
-	asked := time.Now()
-	g, wait, err := b.take(ctx, int(math.Ceil(float64(calls)*room))+before.spent)
-	switch {
+	p, err := b.take(ctx, int(math.Ceil(float64(calls)*room))+before.spent)
+	switch g := p.grant; {
 	case err != nil:
 		return err
 	case g.At.IsZero():
-		b.lot.next, b.lot.spent = asked.Add(wait), before.spent
+		b.lot.next, b.lot.spent = p.asked.Add(p.wait), before.spent
 	case math.IsInf(g.Rate, 1):
-		b.lot = lot{size: n, grant: g, calls: 1, next: asked, until: asked.Add(trusted)}
+		b.lot = lot{size: n, grant: g, calls: 1, next: p.asked, until: p.asked.Add(trusted)}
 	default:
-		b.lot = lot{size: n, grant: g, calls: calls, next: time.Now().Add(wait), step: time.Duration(room / g.Rate * float64(time.Second))}
+		b.lot = lot{size: n, grant: g, calls: calls, next: p.answered.Add(p.wait), step: time.Duration(room / g.Rate * float64(time.Second))}
+		b.lot.lag = b.later(p.answered.Sub(p.asked) - p.held)
 		if b.lot.next.Before(before.next) && g.Rate == before.grant.Rate {
 			b.lot.next = before.next // the answer came faster than the one before
 		}
 	}
 	return nil
+}
+
+// later is by how much the way to the database and back has taken longer than ever: by so
+// much, at most, an answer was late. A process that was frozen meanwhile finds a place in
+// it whose time is long past.
+func (b *Budget) later(took time.Duration) time.Duration {
+	if b.nearest == 0 || took < b.nearest {
+		b.nearest = took
+	}
+	return took - b.nearest
 }
 
 // Answered slows all processes down, or lets them step up again. Calm is told once

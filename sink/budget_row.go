@@ -19,13 +19,22 @@ const leak = `
 		from (select *, greatest(clock_timestamp(), level_at) as now from bulksub.budgets where project = $1 for update) as row
 	) as with_top`
 
-// take pours n operations in and says how long it takes until they may go. Without a
-// grant it is too long to promise anything: ask again after the wait.
-func (b *Budget) take(ctx context.Context, n int) (g pipeline.Grant, wait time.Duration, err error) {
-	var seconds, rate float64
+// poured is the database's answer to one who wants to send.
+type poured struct {
+	grant pipeline.Grant // none: it is too long to promise anything; ask again after the wait
+	wait  time.Duration  // until the call may go
+
+	asked, answered time.Time     // by our own clock
+	held            time.Duration // up until others that asked had been answered
+}
+
+// take pours n operations in and says how long it takes until they may go.
+func (b *Budget) take(ctx context.Context, n int) (p poured, err error) {
+	var wait, held, rate float64
 	var granted, throttled bool
 	var now time.Time
 	err = b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		p.asked = time.Now()
 		return b.pool.QueryRow(ctx, `
 			with bucket as materialized (`+leak+`), turn as (
 				select *, greatest(content / outflow, extract(epoch from hold_until - now)) as seconds from bucket
@@ -40,20 +49,26 @@ func (b *Budget) take(ctx context.Context, n int) (g pipeline.Grant, wait time.D
 				where b.project = t.project and seconds <= $4
 				returning b.project
 			)
-			select now, outflow, rate < top, greatest(seconds, 0), exists (select from poured) from turn`,
-			b.project, b.own.Ceiling(), float64(n), ahead.Seconds()).Scan(&now, &rate, &throttled, &seconds, &granted)
+			select now, extract(epoch from now - statement_timestamp()), outflow, rate < top, greatest(seconds, 0), exists (select from poured) from turn`,
+			b.project, b.own.Ceiling(), float64(n), ahead.Seconds()).Scan(&now, &held, &rate, &throttled, &wait, &granted)
 	})
 	if err != nil {
-		return pipeline.Grant{}, 0, err
+		return p, err
 	}
+	p.answered = time.Now()
 	b.mu.Lock()
 	b.throttled = throttled
 	b.mu.Unlock()
-	if !granted {
-		return pipeline.Grant{}, time.Duration(min(seconds-ahead.Seconds(), waitMost.Seconds()) * float64(time.Second)), nil
+	if granted {
+		p.grant = pipeline.Grant{At: now, Rate: rate}
+	} else {
+		wait = min(wait-ahead.Seconds(), waitMost.Seconds())
 	}
-	return pipeline.Grant{At: now, Rate: rate}, time.Duration(seconds * float64(time.Second)), nil
+	p.wait, p.held = seconds(wait), seconds(held)
+	return p, nil
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // change changes what the service has brought the rate down to. now is the database's
 // time, ceiling the highest of late, and shared what all processes have sent in

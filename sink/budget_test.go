@@ -1,12 +1,14 @@
 package sink
 
 import (
+	"context"
 	"math"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/internal/pgtest"
@@ -28,9 +30,9 @@ func budgets(t *testing.T, pool *pgxpool.Pool, ceilings ...float64) (list []*Bud
 // none yet if ok is false.
 func place(t *testing.T, b *Budget, n int) (g pipeline.Grant, at time.Time, ok bool) {
 	t.Helper()
-	g, wait, err := b.take(t.Context(), n)
+	p, err := b.take(t.Context(), n)
 	must(t, err)
-	return g, g.At.Add(wait), !g.At.IsZero()
+	return p.grant, p.grant.At.Add(p.wait), !p.grant.At.IsZero()
 }
 
 // busy is a place of a process that uses up its rate, in a bucket that has run out since.
@@ -185,6 +187,38 @@ func TestSmallCallsAreTakenInLots(t *testing.T) {
 	}
 	if n := asked.Load() - before; n > 20 {
 		t.Errorf("%d statements for 501 calls", n)
+	}
+}
+
+// lateAnswer holds the second answer to a question up for so long.
+type lateAnswer struct {
+	queries
+	by time.Duration
+}
+
+func (l *lateAnswer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {
+	if l.Load() == 2 {
+		<-time.After(l.by)
+	}
+}
+
+// TestPlaceInALateAnswer: who has heard of its place too late, for it was frozen, asks for
+// another one.
+func TestPlaceInALateAnswer(t *testing.T) {
+	db, late := pgtest.New(t), &lateAnswer{by: 3 * mostLate}
+	config := db.Config()
+	config.ConnConfig.Tracer = late
+	traced, err := pgxpool.NewWithConfig(t.Context(), config)
+	must(t, err)
+	defer traced.Close()
+	b := budgets(t, traced, 20_000)[0]
+	late.Store(0)
+	for range 2 {
+		_, err := b.Wait(t.Context(), 1000)
+		must(t, err)
+	}
+	if n := late.Load(); n < 3 {
+		t.Errorf("%d questions for two places", n)
 	}
 }
 

@@ -59,3 +59,19 @@ func TestLatePlaceIsGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// TestLateAnswer: a process that was frozen while it asked does not take the place in the
+// answer for one that is still to come.
+func TestLateAnswer(t *testing.T) {
+	b := new(Budget)
+	for i, test := range []struct{ took, want time.Duration }{
+		{3 * time.Millisecond, 0},
+		{2 * time.Millisecond, 0},
+		{5 * time.Millisecond, 3 * time.Millisecond},
+		{20 * time.Second, 20*time.Second - 2*time.Millisecond},
+	} {
+		if got := b.later(test.took); got != test.want {
+			t.Errorf("answer %d is late by %v, want %v", i, got, test.want)
+		}
+	}
+}
