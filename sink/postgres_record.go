@@ -17,14 +17,15 @@ import (
 // asked before anything is written again.
 func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error {
 	var taken []pipeline.Result
+	var refused int
 	defer func() { p.written += int64(len(results)) }()
 	err := p.retry.Do(ctx, func(ctx context.Context, first bool) error {
 		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) error {
-			ours, err := p.fenced(ctx, tx, results)
+			ours, lost, err := p.fenced(ctx, tx, results)
 			if err != nil {
 				return err
 			}
-			taken = ours
+			taken, refused = ours, lost
 			if !first {
 				if ours, err = p.missing(ctx, tx, ours); err != nil {
 					return err
@@ -36,6 +37,8 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 	if err != nil {
 		return fmt.Errorf("record %d results: %w", len(results), err)
 	}
+	p.metrics.refused.Add(float64(refused))
+	p.metrics.dropped.Add(float64(len(results) - len(taken)))
 	for i := range taken {
 		p.held.count(taken[i].Claim, 1)
 	}
@@ -43,8 +46,8 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 }
 
 // fenced locks the segments of the results and drops the results of those that
-// are no longer ours.
-func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, results []pipeline.Result) ([]pipeline.Result, error) {
+// are no longer ours: refused is how many segments that are.
+func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, results []pipeline.Result) (kept []pipeline.Result, refused int, err error) {
 	lost := make(map[*pipeline.Claim]bool)
 	var numbers []int
 	for i := range results {
@@ -59,23 +62,21 @@ func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, results []pipeline.Res
 	fences := make(map[int]int64)
 	var number int
 	var fence int64
-	_, err := pgx.ForEachRow(rows, []any{&number, &fence}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&number, &fence}, func() error {
 		fences[number] = fence
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	maps.DeleteFunc(lost, func(c *pipeline.Claim, _ bool) bool { return fences[c.Segment.Number] == c.Fence })
 	if len(lost) == 0 {
-		return results, nil
+		return results, 0, nil
 	}
 	for claim := range lost {
-		p.refuse(claim)
+		p.held.lose(claim)
 	}
-	kept := slices.DeleteFunc(slices.Clone(results), func(r pipeline.Result) bool { return lost[r.Claim] })
-	p.metrics.dropped.Add(float64(len(results) - len(kept)))
-	return kept, nil
+	return slices.DeleteFunc(slices.Clone(results), func(r pipeline.Result) bool { return lost[r.Claim] }), len(lost), nil
 }
 
 // missing drops the results that an earlier try has written after all: they are all there,

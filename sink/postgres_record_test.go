@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
 	"github.com/bulksub/bulksub/internal/pgtest"
@@ -60,6 +61,32 @@ func TestCommitWithUnknownOutcome(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRefusalIsCountedOnce: however often a commit without an answer is tried again.
+func TestRefusalIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	c, through := newCutter(t, db)
+	zombie, heir := newPostgres(t, through, "job"), newPostgres(t, db, "job")
+	lost := claim(t, zombie, 1)
+	mustExec(t, db, expire)
+	claim(t, heir, 1)
+	c.arm(cutAfter)
+	must(t, zombie.Record(t.Context(), results(lost)))
+	refused, dropped := value(t, zombie.metrics.refused), value(t, zombie.metrics.dropped)
+	if c.armed() || refused != 1 || int(dropped) != len(results(lost)) {
+		t.Errorf("armed %v; %v refused, %v rows dropped", c.armed(), refused, dropped)
+	}
+}
+
+func value(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(c)
+	all, err := r.Gather()
+	must(t, err)
+	return all[0].GetMetric()[0].GetCounter().GetValue()
 }
 
 // TestRecordIsAllOrNothing: the last record of the transaction is there already.
