@@ -148,16 +148,18 @@ func (p *Postgres) claimEnd(ctx context.Context) (claim *pipeline.Claim, err err
 	return p.hold(s, fence, asked), nil
 }
 
-// fencedEnd locks the end and compares its fence.
+// fencedEnd locks the end and compares its fence. Others cannot take it then, and its lease
+// can be renewed all the same: a transaction may take longer than that.
 func (p *Postgres) fencedEnd(ctx context.Context, tx pgx.Tx, claim *pipeline.Claim) error {
-	err := tx.QueryRow(ctx, `select from bulksub.segments where job_id = $1 and number = 0 and fence = $2 for update`, p.job.ID, claim.Fence).Scan()
+	err := tx.QueryRow(ctx, `select from bulksub.segments where job_id = $1 and number = 0 and fence = $2 for key share`, p.job.ID, claim.Fence).Scan()
 	if errors.Is(err, pgx.ErrNoRows) {
 		p.refuse(claim)
 	}
 	return err
 }
 
-// keepEnd closes the job and keeps the outcome with it.
+// keepEnd closes the job and keeps the outcome with it. One that is kept already, by a commit whose answer
+// was lost, is nobody's any more.
 func (p *Postgres) keepEnd(ctx context.Context, claim *pipeline.Claim, outcome json.RawMessage) error {
 	state := StateOpen
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
@@ -169,7 +171,8 @@ func (p *Postgres) keepEnd(ctx context.Context, claim *pipeline.Claim, outcome j
 			changes.Queue(`
 				update bulksub.jobs set finished_at = case when state = 'done' then finished_at else clock_timestamp() end,
 					state = 'done', ended = ended + 1, outcome = $2
-				where id = $1 and state in ('open', 'done')`, p.job.ID, outcome)
+				where id = $1 and state in ('open', 'done')
+					and exists (select from bulksub.segments where job_id = $1 and number = 0 and owner = $3)`, p.job.ID, outcome, p.owner)
 			changes.Queue(`update bulksub.segments set owner = null where job_id = $1 and number = 0`, p.job.ID)
 			changes.Queue(`select state from bulksub.jobs where id = $1`, p.job.ID).QueryRow(func(row pgx.Row) error { return row.Scan(&state) })
 			return tx.SendBatch(ctx, &changes).Close()

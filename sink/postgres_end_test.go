@@ -62,6 +62,69 @@ func TestEndIsWorkedOnce(t *testing.T) {
 	<-waited
 }
 
+// TestEndIsCountedOnce: a job whose last commit had no answer has ended once.
+func TestEndIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	c, through := newCutter(t, db)
+	p, _ := atItsEnd(t, through)
+	wantEnd(t, p, func(context.Context, Ending) (json.RawMessage, error) {
+		c.arm(cutAfter)
+		return json.RawMessage(`"once"`), nil
+	}, `"once"`)
+	if c.armed() || ask[string](t, db, `select outcome || ' ' || ended from bulksub.jobs`) != `"once" 1` {
+		t.Errorf("armed %v; %s", c.armed(), ask[string](t, db, `select outcome || ' ' || ended from bulksub.jobs`))
+	}
+}
+
+// TestLongLastWorkKeepsItsLease: the lease on the end is renewed while a transaction of the
+// last work holds it, and nobody else takes it.
+func TestLongLastWorkKeepsItsLease(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	a, b := atItsEnd(t, db)
+	wantEnd(t, a, func(ctx context.Context, e Ending) (json.RawMessage, error) {
+		mustExec(t, db, expire+` where number = 0`)
+		must(t, pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+			must(t, e.Fence(ctx, tx))
+			if claim, err := b.claimEnd(ctx); claim != nil || err != nil {
+				t.Errorf("another process takes it: %v, %v", claim, err)
+			}
+			a.renew(ctx)
+			if ask[bool](t, db, `select lease_end < clock_timestamp() from bulksub.segments where number = 0`) {
+				t.Error("the lease was not renewed")
+			}
+			return nil
+		}))
+		return json.RawMessage(`"a"`), nil
+	}, `"a"`)
+}
+
+// TestFenceWaitsForATakeover: one that comes while another process is taking the end over is
+// let in by nobody (P9).
+func TestFenceWaitsForATakeover(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	zombie, heir := atItsEnd(t, db)
+	claim, err := zombie.claimEnd(t.Context())
+	must(t, err)
+	mustExec(t, db, expire+` where number = 0`)
+	taking, err := db.Begin(t.Context())
+	must(t, err)
+	_, _, _, err = heir.take(t.Context(), taking, true)
+	must(t, err)
+	let := make(chan error, 1)
+	go func() {
+		let <- pgx.BeginFunc(t.Context(), db, func(tx pgx.Tx) error { return zombie.fencedEnd(t.Context(), tx, claim) })
+	}()
+	for len(let) == 0 && !ask[bool](t, db, `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`) {
+	}
+	must(t, taking.Commit(t.Context()))
+	if err := <-let; !errors.Is(err, pgx.ErrNoRows) {
+		t.Errorf("the fence lets the zombie in: %v", err)
+	}
+}
+
 // TestEndIsTakenOver: a process that slept through its lease on the end writes nothing
 // more, and tells what the other one says (P9).
 func TestEndIsTakenOver(t *testing.T) {

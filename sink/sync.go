@@ -112,7 +112,7 @@ func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) 
 	var refused error
 	retry := postgres.Retrier{Patience: p.retry.Patience, Timeout: planTimeout}
 	err = retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) (err error) {
+		err := postgres.Transact(ctx, p.pool, func(tx pgx.Tx) (err error) {
 			d, err = p.planAlone(ctx, tx, s)
 			return err
 		})
@@ -294,7 +294,7 @@ func (p *Postgres) DropPlan(ctx context.Context, fence Fence) error {
 	for last, more := 0, true; more; {
 		var next int
 		err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-			return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+			return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) error {
 				if err := fence(ctx, tx); err != nil {
 					return err
 				}

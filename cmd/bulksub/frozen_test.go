@@ -47,3 +47,36 @@ func TestFrozenProcess(t *testing.T) {
 	}
 	p.wantResults("news", place{results: func() ([]string, error) { return sqlLines(db, "it") }}, rows)
 }
+
+// TestFrozenPlanner: one that is frozen while it plans a sync, with the lock under which all
+// syncs are planned, holds the others up for no longer than the server waits for it. It is
+// held in its last statement until it is frozen.
+func TestFrozenPlanner(t *testing.T) {
+	t.Parallel()
+	const rows, membership = 2000, 0x62756c6b_73756201
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	args := []string{"sync", "--topic", "news", "--table", "users", "--job", "it", "--rate", "0", "--attempts", "2", "--database-url", db.Config().ConnString()}
+	key, err := db.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock := func(sql string) {
+		if _, err := key.Exec(t.Context(), sql, membership); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock(`select pg_advisory_lock_shared($1)`)
+	frozen := p.beginAll(1, args...)
+	it := <-p.Started
+	await(t, db, 1, `select count(*)::int from pg_stat_activity where datname = current_database() and wait_event = 'advisory'`)
+	it.Signal(syscall.SIGSTOP)
+	lock(`select pg_advisory_unlock_shared($1)`)
+	key.Release()
+	other := <-p.beginAll(1, args...)
+	it.Signal(syscall.SIGCONT)
+	wantSame(t, exitFailedRows, other, <-frozen)
+	if n := p.Service.Ops(); n < rows || n > rows+rows/10 {
+		t.Errorf("%d operations for %d rows", n, rows)
+	}
+}
