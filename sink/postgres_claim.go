@@ -20,6 +20,7 @@ func (p *Postgres) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Cla
 	if err == nil && !p.someSynced.Load() {
 		err = p.lookForSyncs(ctx)
 	}
+	p.makeRoom(ctx)
 	return claim, err
 }
 

@@ -81,6 +81,7 @@ func (p *Postgres) waitForEnd(ctx context.Context) (*pipeline.Claim, json.RawMes
 		}
 		if now.free {
 			if claim, err := p.claimEnd(ctx); claim != nil || err != nil {
+				p.makeRoom(ctx)
 				return claim, nil, err
 			}
 			p.evict(ctx)

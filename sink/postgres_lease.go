@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/bulksub/bulksub/internal/liveness"
+	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
@@ -36,6 +37,7 @@ func (p *Postgres) keepRenewing(ctx context.Context) {
 		select {
 		case <-beat.C:
 			p.renew(ctx)
+			p.makeRoom(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -52,17 +54,21 @@ func (p *Postgres) renew(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.lease/3)
 	defer cancel()
-	asked := time.Now()
-	rows, _ := p.pool.Query(ctx, `
-		update bulksub.segments set lease_end = clock_timestamp() + $3
-		where job_id = $1 and number = any($4) and (owner = $2 or done or number = 0 and owner is null)
-		returning number, fence`, p.job.ID, p.owner, p.lease, slices.Collect(maps.Keys(before)))
+	var asked time.Time
 	kept := make(map[int]int64)
-	var number int
-	var fence int64
-	_, err := pgx.ForEachRow(rows, []any{&number, &fence}, func() error {
-		kept[number] = fence
-		return nil
+	err := postgres.Aside(ctx, p.pool, p.lease/15, func(db postgres.Querier) error {
+		asked = time.Now()
+		rows, _ := db.Query(ctx, `
+			update bulksub.segments set lease_end = clock_timestamp() + $3
+			where job_id = $1 and number = any($4) and (owner = $2 or done or number = 0 and owner is null)
+			returning number, fence`, p.job.ID, p.owner, p.lease, slices.Collect(maps.Keys(before)))
+		var number int
+		var fence int64
+		_, err := pgx.ForEachRow(rows, []any{&number, &fence}, func() error {
+			kept[number] = fence
+			return nil
+		})
+		return err
 	})
 	if err != nil {
 		return
@@ -74,6 +80,28 @@ func (p *Postgres) renew(ctx context.Context) {
 			p.held.lose(claim)
 		}
 	}
+}
+
+// roomForAll is how many connections the processes that are at work share, as far as each needs
+// one: fifty that share a database need less than sixty, though one has been frozen with all
+// of its own.
+const roomForAll = 6
+
+// makeRoom uses one connection while there is nothing in our hands, and else as many as there is room
+// for beside the other processes at work on the database. An error is left to the next time.
+func (p *Postgres) makeRoom(ctx context.Context) {
+	atWork := roomForAll
+	if len(p.held.all()) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, p.lease/3)
+		defer cancel()
+		err := p.pool.QueryRow(ctx, `
+			select greatest(1, count(distinct owner)) from bulksub.segments
+			where not done and owner is not null and lease_end > clock_timestamp()`).Scan(&atWork)
+		if err != nil {
+			return
+		}
+	}
+	postgres.Allow(p.pool, min(max(roomForAll/atWork, 1), postgres.MostConnections))
 }
 
 // refuse notes that what we had to write for a segment was too late.

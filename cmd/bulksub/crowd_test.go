@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/internal/pgcluster"
+	"github.com/bulksub/bulksub/internal/trial"
 	"github.com/bulksub/bulksub/migrations"
 )
 
@@ -61,6 +62,79 @@ func TestFiftyProcesses(t *testing.T) {
 	}
 }
 
+// cutFine has the users cut into segments of 500 for the jobs that there are, so that there is
+// work for many.
+const cutFine = `
+	delete from bulksub.segments;
+	update bulksub.jobs set planned = true;
+	insert into bulksub.segments (job_id, number, bounds)
+	select j.id, n, json_build_object('after', case when n > 1 then array[((n - 1) * 500)::text] end, 'to', array[(n * 500)::text])
+	from bulksub.jobs j, (select generate_series(1, count(*) / 500) as n from users) as numbers`
+
+// TestFiftyProcessesAtWork: fifty processes at work on two jobs of one database without a
+// ceiling, one from a table and one from a query, need less than sixty connections from the
+// first to the last. The calls of the first segments are held until all are at work.
+func TestFiftyProcessesAtWork(t *testing.T) {
+	const rows, processes = 40_000, 50
+	cluster, err := pgcluster.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Stop()
+	db, watch := connected(t, cluster, "template1"), connected(t, cluster, "postgres")
+	if _, err := migrations.Migrate(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	fillTable(t, db, rows)
+
+	p := newProgram(t, scriptFate)
+	p.Binary = buildProgram(t)
+	args := func(job string) []string {
+		args := []string{"subscribe", "--topic", job, "--job", job, "--rate", "0", "--attempts", "2", "--database-url", cluster.URL("template1")}
+		if job == "query" {
+			return append(args, "--query", "select * from users", "--key-column", "id")
+		}
+		return append(args, "--table", "users")
+	}
+	for _, job := range []string{"table", "query"} {
+		p.endAtCall(1)
+		if code, _ := p.run(args(job)...); code != trial.Killed {
+			t.Fatalf("ended with %d", code)
+		}
+	}
+	if _, err := db.Exec(t.Context(), cutFine); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+
+	atWork := make(chan struct{})
+	p.Each(func() { <-atWork })
+	ends := []<-chan ended{p.beginAll(processes/2, args("table")...), p.beginAll(processes/2, args("query")...)}
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		for range processes / 2 {
+			wantSame(t, exitFailedRows, <-ends[0])
+			wantSame(t, exitFailedRows, <-ends[1])
+		}
+	}()
+	c := &crowd{t: t, db: watch}
+	for begun := false; ; {
+		select {
+		case <-left:
+			if !begun || c.most >= 60 {
+				t.Errorf("%d connections", c.most)
+			}
+			return
+		default:
+		}
+		if c.look(); !begun && c.connections >= processes {
+			begun = true
+			close(atWork)
+		}
+	}
+}
+
 func connected(t *testing.T, cluster *pgcluster.Cluster, database string) *pgxpool.Pool {
 	t.Helper()
 	db, err := pgxpool.New(t.Context(), cluster.URL(database))
@@ -86,7 +160,7 @@ func (c *crowd) look() {
 	c.t.Helper()
 	err := c.db.QueryRow(context.Background(), `
 		select clock_timestamp(), (select count(*) from pg_stat_activity where datname = 'template1'), xact_commit + xact_rollback
-		from pg_stat_database, pg_sleep(0.1) where datname = 'template1'`).Scan(&c.time, &c.connections, &c.statements)
+		from pg_stat_database, pg_sleep(0.02) where datname = 'template1'`).Scan(&c.time, &c.connections, &c.statements)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -33,20 +33,6 @@ func (f *inputFlags) open(ctx context.Context, reading source.Reading) (*source.
 // named for them comes first.
 func (o *jobOptions) usesDatabase() bool { return o.ledger.databaseURL != "" && o.ledger.results == "" }
 
-// slowRate is a rate at which a process has no use for several connections.
-const slowRate = 5000
-
-// connections is how many the process may open: one is enough at a usual rate, so that
-// fifty processes need fifty. Pages that may take long must not hold up the
-// renewing of leases.
-func (o *jobOptions) connections() int {
-	longPages := o.input.query != "" || o.input.where != "" || o.asked.grouped || o.asked.sync != nil
-	if o.service.rate > 0 && o.service.rate <= slowRate && !longPages {
-		return 1
-	}
-	return postgres.MostConnections
-}
-
 // input is an open input.
 type input struct {
 	source   pipeline.Source
@@ -66,7 +52,7 @@ func (in *input) close() {
 func openInput(ctx context.Context, o jobOptions) (*input, error) {
 	in := &input{asked: o.asked.all()}
 	if o.usesDatabase() {
-		pool, err := postgres.Connect(ctx, o.ledger.databaseURL, o.connections())
+		pool, err := postgres.Connect(ctx, o.ledger.databaseURL, 1)
 		if err != nil {
 			return nil, err
 		}

@@ -43,8 +43,8 @@ func (e *URLError) Unwrap() error { return e.Err }
 // Connect opens a pool and asks the database one question, so that a database
 // that is not there is found out at once: it returns a [*URLError] or an
 // [*UnreachableError]. It prepares no statements by name, which a pooler such as
-// PgBouncer may keep for another session. The pool opens no more connections than most, unless
-// pool_max_conns in the URL says otherwise. Close it after use.
+// PgBouncer may keep for another session. No more connections than most are in use at once, until
+// [Allow] says otherwise or if pool_max_conns in the URL does. Close it after use.
 func Connect(ctx context.Context, url string, most int) (*pgxpool.Pool, error) {
 	config, err := parse(url)
 	if err != nil {
@@ -60,7 +60,7 @@ func Connect(ctx context.Context, url string, most int) (*pgxpool.Pool, error) {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	if !poolSizeGiven(url) {
-		config.MaxConns = int32(most)
+		config.MaxConns, config.ConnConfig.Tracer = MostConnections, newRoom(most)
 	}
 	config.ShouldPing = func(_ context.Context, conn pgxpool.ShouldPingParams) bool { return conn.IdleDuration > pingAfter }
 	pool, err := pgxpool.NewWithConfig(ctx, config)
