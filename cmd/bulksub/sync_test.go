@@ -56,6 +56,7 @@ func (p *program) later(db *pgxpool.Pool) {
 // A sync that is killed at any call goes on with the difference it began with, and
 // in the end the service holds what the table says (P1, P2).
 func TestKilledSyncGoesOn(t *testing.T) {
+	t.Parallel()
 	const rows, kills = 20_000, 8
 	p, db := newProgram(t, alive), pgtest.New(t)
 	fillTable(t, db, rows)
@@ -96,6 +97,7 @@ func TestKilledSyncGoesOn(t *testing.T) {
 
 // Three processes on one sync compute one difference and send it once (P12).
 func TestSyncTogether(t *testing.T) {
+	t.Parallel()
 	p, db := newProgram(t, alive), pgtest.New(t)
 	fillTable(t, db, 120_000)
 	codes := p.together(3, "sync", "--topic", "news", "--table", "users", "--job", "it", "--rate", "0", "--database-url", db.Config().ConnString())
