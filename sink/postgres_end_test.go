@@ -11,6 +11,7 @@ import (
 
 	"github.com/bulksub/bulksub/internal/liveness"
 	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
@@ -78,14 +79,19 @@ func TestEndIsCountedOnce(t *testing.T) {
 }
 
 // TestLongLastWorkKeepsItsLease: the lease on the end is renewed while a transaction of the
-// last work holds it, and nobody else takes it.
+// last work holds it, and the only connection, and nobody else takes it.
 func TestLongLastWorkKeepsItsLease(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	a, b := atItsEnd(t, db)
+	narrow, err := postgres.Connect(t.Context(), db.Config().ConnString(), 1)
+	must(t, err)
+	t.Cleanup(narrow.Close)
+	_, b := atItsEnd(t, db)
+	a := newPostgres(t, narrow, "job")
 	wantEnd(t, a, func(ctx context.Context, e Ending) (json.RawMessage, error) {
 		mustExec(t, db, expire+` where number = 0`)
-		must(t, pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		postgres.Allow(narrow, 1)
+		must(t, pgx.BeginFunc(ctx, narrow, func(tx pgx.Tx) error {
 			must(t, e.Fence(ctx, tx))
 			if claim, err := b.claimEnd(ctx); claim != nil || err != nil {
 				t.Errorf("another process takes it: %v, %v", claim, err)
