@@ -56,7 +56,10 @@ type CallError struct {
 	// as far as can be told; a call of one token that always fails so is that token's
 	// fault.
 	Answered bool
-	Err      error
+	// Lingers: no answer came, or one from something on the way, so that the service may
+	// yet carry the call out, after the next one even.
+	Lingers bool
+	Err     error
 }
 
 func (e *CallError) Error() string { return e.Err.Error() }

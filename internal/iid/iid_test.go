@@ -118,17 +118,17 @@ func TestCallErrors(t *testing.T) {
 		"403":           {Kind: pipeline.Fatal, Code: "PERMISSION_DENIED"},
 		"404":           {Kind: pipeline.Fatal, Code: "NOT_FOUND"},
 		"405-empty":     {Kind: pipeline.Fatal},
-		"408-empty":     {Kind: pipeline.Unavailable},
+		"408-empty":     {Kind: pipeline.Unavailable, Lingers: true},
 		"413-empty":     {Kind: pipeline.Unavailable},
 		"429":           {Kind: pipeline.Throttled, Code: "RESOURCE_EXHAUSTED"},
 		"429-html+7":    {Kind: pipeline.Throttled, After: 7 * time.Second},
 		"500":           {Kind: pipeline.Unavailable, Code: "INTERNAL"},
 		"503-empty+120": {Kind: pipeline.Unavailable, After: 2 * time.Minute},
-		"504-html":      {Kind: pipeline.Unavailable},
+		"504-html":      {Kind: pipeline.Unavailable, Lingers: true},
 		"redirect":      {Kind: pipeline.Fatal},
-		"reset":         {Kind: pipeline.Unavailable},
-		"applied-reset": {Kind: pipeline.Unavailable},
-		"truncated+5":   {Kind: pipeline.Unavailable},
+		"reset":         {Kind: pipeline.Unavailable, Lingers: true},
+		"applied-reset": {Kind: pipeline.Unavailable, Lingers: true},
+		"truncated+5":   {Kind: pipeline.Unavailable, Lingers: true},
 		"short-list":    {Kind: pipeline.Unavailable},
 		"long-list":     {Kind: pipeline.Unavailable},
 		"unknown-field": {Kind: pipeline.Unavailable},
@@ -147,8 +147,9 @@ func TestCallErrors(t *testing.T) {
 			if !ok || outcomes != nil {
 				t.Fatalf("%v, %v", outcomes, err)
 			}
-			if got.Kind != want.Kind || got.After != want.After || got.Code != want.Code {
-				t.Errorf("kind %d, after %s, code %q (%v), want %d, %s, %q", got.Kind, got.After, got.Code, err, want.Kind, want.After, want.Code)
+			if got.Kind != want.Kind || got.After != want.After || got.Code != want.Code || got.Lingers != want.Lingers {
+				t.Errorf("kind %d, after %s, code %q, lingers %v (%v), want %d, %s, %q, %v",
+					got.Kind, got.After, got.Code, got.Lingers, err, want.Kind, want.After, want.Code, want.Lingers)
 			}
 		})
 	}

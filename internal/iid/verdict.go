@@ -3,6 +3,7 @@ package iid
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/bulksub/bulksub/iidclient"
@@ -55,7 +56,7 @@ func One(o pipeline.Outcome, err error) ([]pipeline.Outcome, error) {
 
 // callError says what a call without verdicts means for the job.
 func callError(err error) error {
-	call := &pipeline.CallError{Kind: pipeline.Unavailable, Err: err}
+	call := &pipeline.CallError{Kind: pipeline.Unavailable, Lingers: lingers(err), Err: err}
 	if answer, ok := errors.AsType[*iidclient.StatusError](err); ok {
 		call.Kind, call.After, call.Code = statusKind(answer), answer.RetryAfter, answer.Code
 		call.Answered = !elsewhere(answer.Status)
@@ -83,6 +84,23 @@ func elsewhere(status int) bool {
 		return true
 	}
 	return false
+}
+
+// lingers reports whether the call was sent, and neither answered nor turned away: nobody
+// answered, or a gateway that has waited for the service in vain.
+func lingers(err error) bool {
+	if answer, ok := errors.AsType[*iidclient.StatusError](err); ok {
+		switch answer.Status {
+		case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusGatewayTimeout:
+			return true
+		}
+		return false
+	}
+	_, answered := errors.AsType[*iidclient.ReplyError](err)
+	_, uncredited := errors.AsType[*iidclient.CredentialError](err)
+	_, refused := errors.AsType[*iidclient.ArgumentError](err)
+	connection, _ := errors.AsType[*net.OpError](err)
+	return !answered && !uncredited && !refused && (connection == nil || connection.Op != "dial")
 }
 
 func statusKind(answer *iidclient.StatusError) pipeline.CallKind {
