@@ -26,7 +26,8 @@ grant select on all tables in schema bulksub to bulksub_reader;
 grant bulksub_reader to bulksub_writer;
 grant insert, update on bulksub.jobs, bulksub.segments, bulksub.budgets, bulksub.plans to bulksub_writer;
 grant insert, delete on bulksub.records, bulksub.planned to bulksub_writer;
-grant insert, update, delete on bulksub.synced, bulksub.subscriptions to bulksub_writer;
+grant insert on bulksub.synced to bulksub_writer;
+grant insert, update, delete on bulksub.subscriptions to bulksub_writer;
 grant insert, update on bulksub.tokens to bulksub_writer;
 
 -- Prunes as well, into the archive and back. In the table it needs select and delete (--prune delete) or update of the

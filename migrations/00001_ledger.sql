@@ -15,7 +15,8 @@ create table bulksub.jobs (
 	created_at  timestamptz not null default clock_timestamp(),
 	finished_at timestamptz,
 	ended       bigint      not null default 0, -- how often its end has been reached
-	outcome     json        -- what all of its processes tell, since then
+	outcome     json,       -- what all of its processes tell, since then
+	lingers     timestamptz -- until when a call may yet be carried out that nobody has heard the end of
 );
 create index jobs_series on bulksub.jobs (series, id);
 
@@ -119,6 +120,7 @@ create table bulksub.tokens (
 create table bulksub.synced (
 	topic text        collate "C" not null check (topic <> ''),
 	kind  text        not null check (kind <> ''), -- what the sync was asked, whatever its jobs are called
+	service text      not null default '', -- the project, and where that is not Google's, the address
 	since timestamptz not null default clock_timestamp(),
 	primary key (topic, kind)
 );
@@ -128,7 +130,8 @@ create table bulksub.subscriptions (
 	topic   text        collate "C" not null,
 	token   text        collate "C" not null,
 	since   timestamptz not null default clock_timestamp(), -- when the service last said so; -infinity: never
-	doubted timestamptz, -- when a call was begun that changes it, and whose end is not known
+	doubted timestamptz, -- in doubt: a call that changes it was begun, and may be carried out until then
+	caller  bigint,      -- the process that makes the call; 0: the end of some call will not be heard of
 	job_id  bigint      not null -- that was the last to say something of it
 );
 -- A token can be longer than an index takes, and 128 bits tell tokens apart.

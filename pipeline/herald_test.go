@@ -18,7 +18,14 @@ type herald struct {
 	takes   func(n int64) (time.Duration, error)
 	told    atomic.Int64 // tokens
 	calls   atomic.Int64
-	unsent  atomic.Int64 // the most tokens that were told of and not sent
+	unsent  atomic.Int64              // the most tokens that were told of and not sent
+	last    atomic.Pointer[time.Time] // when it was told
+	lost    atomic.Int64              // tokens of calls without an answer
+}
+
+func (h *herald) Unanswered(_ context.Context, _ pipeline.Action, tokens []string) error {
+	h.lost.Add(int64(len(tokens)))
+	return nil
 }
 
 func (h *herald) Announce(ctx context.Context, _ pipeline.Action, tokens []string) error {
@@ -30,6 +37,8 @@ func (h *herald) Announce(ctx context.Context, _ pipeline.Action, tokens []strin
 	h.service.mu.Unlock()
 	h.unsent.Store(max(h.unsent.Load(), told))
 	wait, err := h.takes(h.calls.Add(1))
+	now := time.Now()
+	h.last.Store(&now)
 	if err != nil {
 		return err
 	}
@@ -65,6 +74,53 @@ func TestAnnouncedBeforeSent(t *testing.T) {
 		}
 		if s.busiest() > 4000 {
 			t.Errorf("%d operations in a second", s.busiest())
+		}
+	})
+}
+
+// TestFreshAnnouncement: a call that has waited for its turn is announced again.
+func TestFreshAnnouncement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{}
+		j := newJob(5000, s)
+		j.Rate = 20
+		h := &herald{service: s, takes: func(int64) (time.Duration, error) { return 0, nil }}
+		s.trouble = func(n int, _ pipeline.Action, _ []string) error {
+			if old := time.Since(*h.last.Load()); old > pipeline.Fresh {
+				t.Errorf("call %d was announced %v ago", n, old)
+			}
+			return nil
+		}
+		h.Sink = j.process()
+		if err := pipeline.Run(t.Context(), pipeline.Job{Source: j.rows, Sink: h, Service: s}, j.Options); err != nil {
+			t.Fatal(err)
+		}
+		j.once(t)
+		if n := h.calls.Load(); n != 5+4 {
+			t.Errorf("%d announcements of 5 calls, 4 of which have waited", n)
+		}
+	})
+}
+
+// TestUnanswered: the sink hears of the calls that may yet be carried out, and of no others.
+func TestUnanswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{}
+		j := newJob(10_000, s)
+		h := &herald{service: s, takes: func(int64) (time.Duration, error) { return 0, nil }}
+		s.trouble = func(n int, _ pipeline.Action, _ []string) error {
+			if n == 2 || n == 5 {
+				return &pipeline.CallError{Kind: pipeline.Unavailable, Lingers: n == 5, Err: errors.New("no verdict")}
+			}
+			return nil
+		}
+		h.Sink = j.process()
+		if err := pipeline.Run(t.Context(), pipeline.Job{Source: j.rows, Sink: h, Service: s}, j.Options); err != nil {
+			t.Fatal(err)
+		}
+		j.once(t)
+		if n := h.lost.Load(); n != 1000 {
+			t.Errorf("told of %d tokens whose call had no answer", n)
 		}
 	})
 }

@@ -39,12 +39,19 @@ type Sink interface {
 }
 
 // Herald is a [Sink] that wants to hear of a call before it is made: what it has
-// not heard the end of by a result may have been carried out. Announce is called by
-// one goroutine at a time, beside those of a Sink, and again for each repetition; when it
-// returns nil, what it was told lasts. An error is final, as that of Record.
+// not heard the end of by a result may have been carried out.
 type Herald interface {
+	// Announce is called by one goroutine at a time, beside those of a Sink, at most [Fresh] before
+	// each call, and again for each repetition; when it returns nil, what it was told lasts. An error
+	// is final, as that of Record.
 	Announce(ctx context.Context, a Action, tokens []string) error
+	// Unanswered tells that an announced call [CallError.Lingers]. It is called by several goroutines at
+	// a time, before the results are recorded; ctx may have ended. An error is final.
+	Unanswered(ctx context.Context, a Action, tokens []string) error
 }
+
+// Fresh is how old an announcement is when its call is made, at most.
+const Fresh = 10 * time.Second
 
 // Claim is a segment in this process's hands.
 type Claim struct {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -54,23 +55,33 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 	if quota, says := quotaOf(outcomes, err, r.opts.Patience); says {
 		rep.stop = r.job.Budget.Answered(ctx, grant, quota)
 	}
+	if herald, ok := r.job.Sink.(Herald); ok && err != nil && callError(err).Lingers {
+		rep.stop = cmp.Or(rep.stop, herald.Unanswered(ctx, b.action, b.tokens))
+	}
 	return rep
 }
 
 // place tells the sink what is about to be sent and waits for the budget, one batch after
 // the other: what has been told of is in flight but for one batch, and no call that
-// the sink held up makes a burst.
+// the sink held up makes a burst. After a long wait it tells the sink again.
 func (r *run) place(ctx context.Context, b *batch) (Grant, error) {
-	if herald, ok := r.job.Sink.(Herald); ok {
-		select {
-		case r.door <- struct{}{}:
-			defer func() { <-r.door }()
-		case <-ctx.Done():
-			return Grant{}, ctx.Err()
-		}
-		if err := herald.Announce(ctx, b.action, b.tokens); err != nil {
-			return Grant{}, err
-		}
+	herald, ok := r.job.Sink.(Herald)
+	if !ok {
+		return r.job.Budget.Wait(ctx, len(b.tokens))
 	}
-	return r.job.Budget.Wait(ctx, len(b.tokens))
+	select {
+	case r.door <- struct{}{}:
+		defer func() { <-r.door }()
+	case <-ctx.Done():
+		return Grant{}, ctx.Err()
+	}
+	if err := herald.Announce(ctx, b.action, b.tokens); err != nil {
+		return Grant{}, err
+	}
+	announced := time.Now()
+	grant, err := r.job.Budget.Wait(ctx, len(b.tokens))
+	if err == nil && time.Since(announced) > Fresh {
+		err = herald.Announce(ctx, b.action, b.tokens)
+	}
+	return grant, err
 }

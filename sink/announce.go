@@ -3,6 +3,8 @@ package sink
 import (
 	"context"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,6 +13,27 @@ import (
 )
 
 var _ pipeline.Herald = (*Postgres)(nil)
+
+// caller is who makes the calls of this process, and whom it calls.
+type caller struct {
+	number  int64 // random
+	service string
+	lingers time.Duration // how long a call may be under way after it is announced
+}
+
+// lingers is for how long the service may carry a call out after its caller has given it up,
+// or died. Google states no limit.
+const lingers = time.Minute
+
+func newCaller() caller {
+	return caller{number: 1 + rand.Int64N(math.MaxInt64), lingers: pipeline.Fresh + lingers + time.Minute}
+}
+
+// Calls says whom the job calls, and how long one call may take: what is believed, is believed of that
+// service, and what another one says changes nothing. Call it before [Postgres.Stage] and the first Claim.
+func (p *Postgres) Calls(service string, longest time.Duration) {
+	p.caller.service, p.caller.lingers = service, pipeline.Fresh+lingers+longest
+}
 
 // Announce puts in doubt what a call is about to change of a topic under sync, until
 // its results are recorded: a sync that comes after a kill sends just that again.
@@ -21,12 +44,8 @@ func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []str
 	if !onTopic(a) || !p.someSynced.Load() {
 		return nil
 	}
-	stored := make([]string, len(tokens))
-	for i, token := range tokens {
-		stored[i] = storable(token)
-	}
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		_, err := p.pool.Exec(ctx, announce, a.Topic, stored, p.job.ID, lingers)
+		_, err := p.pool.Exec(ctx, announce, a.Topic, allStorable(tokens), p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service)
 		return err
 	})
 	if err != nil {
@@ -35,24 +54,57 @@ func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []str
 	return nil
 }
 
-// lingers is for how long after it was begun a call may still be carried out, though the
-// process that made it may be dead: twice what --timeout allows a call by default.
-const lingers = 2 * time.Minute
-
-// Of tokens that are kept as one text one is enough. Where another job's call may still be
-// on its way, which is contested, nobody has announced it.
+// Of tokens that are kept as one text one is enough. Where the call of another process may still be
+// on its way, which is contested, nobody makes it.
 const announce = `
-	insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted)
-	select $1, token, $3, '-infinity', clock_timestamp() from (select distinct unnest($2::text[]) as token) as now
-	where exists (select from bulksub.synced where topic = $1)
+	insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted, caller)
+	select $1, token, $4, '-infinity', clock_timestamp() + $5::interval, $3 from (select distinct unnest($2::text[]) as token) as now
+	where exists (select from bulksub.synced where topic = $1 and service = $7)
 	order by hashtextextended(token, 0)
 	on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
-	do update set doubted = excluded.doubted, job_id = case
-		when ` + others + ` and (s.doubted > excluded.doubted - $4::interval or exists (
+	do update set doubted = greatest(s.doubted, excluded.doubted),
+		caller = case when ` + contested + ` then 0 else excluded.caller end,
+		job_id = case when ` + contested + ` then 0 else excluded.job_id end`
+
+const contested = others + ` and (s.doubted > clock_timestamp() or exists (
 			select from bulksub.segments g
-			where g.job_id = s.job_id and not g.done and g.owner is not null and g.lease_end > clock_timestamp()
-		)) then 0
-		else excluded.job_id end`
+			where g.job_id = s.job_id and not g.done and g.owner is not null and g.owner <> $6 and g.lease_end > clock_timestamp()
+		))`
+
+// Unanswered notes that the call may yet be carried out, after the next one even: what it changes
+// stays in doubt, whatever the answer to that is.
+func (p *Postgres) Unanswered(ctx context.Context, a pipeline.Action, tokens []string) error {
+	if !onTopic(a) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		var notes pgx.Batch
+		notes.Queue(linger, p.job.ID, p.caller.lingers)
+		if p.someSynced.Load() {
+			notes.Queue(`
+				update bulksub.subscriptions s set caller = 0 from unnest($2::text[]) as was (token)
+				where s.topic = $1 and s.caller = $3 and`+sameToken, a.Topic, allStorable(tokens), p.caller.number)
+		}
+		return p.pool.SendBatch(ctx, &notes).Close()
+	})
+	if err != nil {
+		return fmt.Errorf("note that the call with %d tokens had no answer: %w", len(tokens), err)
+	}
+	return nil
+}
+
+// linger is the statement for a job with calls that nobody will hear the end of.
+const linger = `update bulksub.jobs set lingers = greatest(lingers, clock_timestamp() + $2::interval) where id = $1`
+
+func allStorable(tokens []string) []string {
+	stored := make([]string, len(tokens))
+	for i, token := range tokens {
+		stored[i] = storable(token)
+	}
+	return stored
+}
 
 // lookForSyncs finds out whether any topic is under sync. It waits for a sync that is about to
 // take its topics, so that either we announce our calls or it finds us at work, see newcomers.

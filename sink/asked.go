@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Asked is what a job was asked to do: everything that, were it different, would
@@ -66,8 +67,15 @@ func (e *MismatchError) Error() string {
 type HeldError struct {
 	Job string // "job NAME", or the path of a file with results
 	Why string // what makes another job stand in our way; "": it is the same
+	// Until is when the last of its calls is over of which nobody has heard the end, if it is not
+	// at work itself.
+	Until time.Time
 }
 
 func (e *HeldError) Error() string {
+	if !e.Until.IsZero() {
+		return fmt.Sprintf("what %s has sent may be carried out until %s, and a topic of it comes under sync now; run again then",
+			e.Job, e.Until.UTC().Format(time.TimeOnly+"Z"))
+	}
 	return fmt.Sprintf("%s is in another process's hands%s; run again when that has ended", e.Job, e.Why)
 }

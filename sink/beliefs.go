@@ -26,7 +26,9 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	var synced []string
 	var ask pgx.Batch
 	ask.Queue(`select pg_advisory_xact_lock_shared($1)`, membership)
-	ask.Queue(`select exists (select from bulksub.synced), array(select distinct topic from bulksub.synced where topic = any($1))`, topics).
+	ask.Queue(`
+		select exists (select from bulksub.synced), array(select distinct topic from bulksub.synced where topic = any($1) and service = $2)`,
+		topics, p.caller.service).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&some, &synced) })
 	if err := tx.SendBatch(ctx, &ask).Close(); err != nil {
 		return err
@@ -34,7 +36,22 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	if p.someSynced.Store(some); len(synced) == 0 && !(some && gone) {
 		return nil
 	}
-	return newBeliefs(results, synced).write(ctx, tx, p.job.ID)
+	plausible, err := p.plausible(ctx, tx, results)
+	if err != nil {
+		return err
+	}
+	return p.settle(ctx, tx, newBeliefs(results, synced), plausible)
+}
+
+// plausible reports whether the job has had a row that is ok. A service that knows not one of the tokens
+// may be the wrong one: what it says is gone is in doubt.
+func (p *Postgres) plausible(ctx context.Context, tx pgx.Tx, results []pipeline.Result) (bool, error) {
+	if p.someOK || slices.ContainsFunc(results, func(r pipeline.Result) bool { return r.Status == pipeline.OK }) {
+		p.someOK = true
+		return true, nil
+	}
+	err := tx.QueryRow(ctx, `select exists (select from bulksub.records where job_id = $1 and status = 'ok')`, p.job.ID).Scan(&p.someOK)
+	return p.someOK, err
 }
 
 // touched lists the topics of what was done or tried, and says whether a token was
@@ -131,9 +148,9 @@ func newBeliefs(results []pipeline.Result, synced []string) beliefs {
 	return b
 }
 
-// write brings the table up to date. Gone tokens go first: what is held besides
+// settle brings the table up to date. Gone tokens go first: what is held besides
 // came later.
-func (b beliefs) write(ctx context.Context, tx pgx.Tx, job int64) error {
+func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible bool) error {
 	var gone []string
 	for token := range b.gone {
 		gone = append(gone, token)
@@ -143,18 +160,23 @@ func (b beliefs) write(ctx context.Context, tx pgx.Tx, job int64) error {
 		topics[w], tokens[w] = append(topics[w], about.topic), append(tokens[w], about.token)
 	}
 	var changes pgx.Batch
-	if len(gone) > 0 {
-		changes.Queue(forgetTokens, gone)
+	switch {
+	case len(gone) == 0:
+	case plausible:
+		changes.Queue(forgetTokens, gone, p.caller.service)
+	default:
+		changes.Queue(forgetOurs, gone, p.caller.service, p.caller.number)
+		changes.Queue(doubtTokens, gone, p.caller.service)
 	}
 	for _, w := range []word{absent, unmoved} {
 		if len(topics[w]) > 0 {
-			changes.Queue(contest, topics[w], tokens[w], job)
-			changes.Queue(forget, topics[w], tokens[w], job, w == unmoved)
+			changes.Queue(contest, topics[w], tokens[w], p.caller.number)
+			changes.Queue(forget, topics[w], tokens[w], p.caller.number, w == unmoved)
 		}
 	}
 	for _, w := range []word{held, doubted} {
 		if len(topics[w]) > 0 {
-			changes.Queue(remember, topics[w], tokens[w], job, w == doubted)
+			changes.Queue(remember, topics[w], tokens[w], p.caller.number, p.job.ID, w == doubted)
 		}
 	}
 	return tx.SendBatch(ctx, &changes).Close()
@@ -165,15 +187,23 @@ const (
 		hashtextextended(s.token, 0) = hashtextextended(was.token, 0) and hashtextextended(s.token, 1) = hashtextextended(was.token, 1)
 		and s.token = was.token`
 
-	forgetTokens = `delete from bulksub.subscriptions s using unnest($1::text[]) as was (token) where` + sameToken
+	ofService = ` and exists (select from bulksub.synced y where y.topic = s.topic and y.service = $2)`
 
-	// A doubt that is not ours was announced by another job while our call was under way:
-	// whose came last at the service nobody knows. It is nobody's then, and no result ends
-	// it, until a job that comes later announces a call of its own.
-	others = `s.doubted is not null and s.job_id <> $3`
+	forgetTokens = `delete from bulksub.subscriptions s using unnest($1::text[]) as was (token) where` + sameToken + ofService
+
+	forgetOurs = forgetTokens + ` and s.since = '-infinity' and not (` + others + `)`
+
+	doubtTokens = `
+		update bulksub.subscriptions s set doubted = coalesce(s.doubted, clock_timestamp()), caller = 0, job_id = 0
+		from unnest($1::text[]) as was (token) where` + sameToken + ofService
+
+	// A doubt that is not ours was announced by another process while our call was under way, or is of
+	// a call that nobody has heard the end of: whose came last at the service nobody knows. It is nobody's then, and no result
+	// ends it, until a process that comes later announces a call of its own.
+	others = `s.doubted is not null and s.caller <> $3`
 
 	contest = `
-		update bulksub.subscriptions s set job_id = 0 from unnest($1::text[], $2::text[]) as was (topic, token)
+		update bulksub.subscriptions s set job_id = 0, caller = 0 from unnest($1::text[], $2::text[]) as was (topic, token)
 		where s.topic = was.topic and ` + others + ` and` + sameToken
 
 	forget = `
@@ -182,11 +212,13 @@ const (
 
 	// Two transactions that say the same insert it in the same order.
 	remember = `
-		insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted)
-		select topic, token, $3, case when $4 then '-infinity' else clock_timestamp() end, case when $4 then clock_timestamp() end
+		insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted, caller)
+		select topic, token, $4, case when $5 then '-infinity' else clock_timestamp() end,
+			case when $5 then clock_timestamp() end, case when $5 then $3::bigint end
 		from unnest($1::text[], $2::text[]) as now (topic, token)
 		order by hashtextextended(token, 0), topic
 		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
 		do update set since = greatest(s.since, excluded.since), doubted = case when ` + others + ` then s.doubted else excluded.doubted end,
+			caller = case when ` + others + ` then 0 else excluded.caller end,
 			job_id = case when ` + others + ` then 0 else excluded.job_id end`
 )

@@ -19,6 +19,9 @@ func drop(topic string) pipeline.Action {
 	return pipeline.Action{Op: pipeline.Unsubscribe, Topic: topic}
 }
 
+// fine is of a token that has nothing to do with the topics.
+var fine = pipeline.Result{Token: "fine", Status: pipeline.OK}
+
 // wantBeliefs compares what is believed, as "topic token", with a question mark behind
 // what is in doubt.
 func wantBeliefs(t *testing.T, db *pgxpool.Pool, want ...string) {
@@ -42,9 +45,10 @@ func TestBeliefs(t *testing.T) {
 		"moved":        {[]pipeline.Result{{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{add("b"), drop("a")}}}, []string{"b old"}},
 		"moved by half": {[]pipeline.Result{{Token: "new", Status: pipeline.Failed, Done: []pipeline.Action{add("b")}}},
 			[]string{"a old", "b new", "b old"}},
-		"gone":                 {[]pipeline.Result{{Token: "old", Topic: "else", Status: pipeline.NotFound}}, nil},
+		"gone":                 {[]pipeline.Result{{Token: "old", Topic: "else", Status: pipeline.NotFound}, fine}, nil},
+		"gone, and none is ok": {[]pipeline.Result{{Token: "old", Topic: "else", Status: pipeline.NotFound}}, []string{"a old?", "b old?"}},
 		"deleted":              {[]pipeline.Result{{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{{Op: pipeline.WebDelete}}}}, nil},
-		"gone at the end":      {[]pipeline.Result{{Token: "old", Status: pipeline.NotFound, Done: []pipeline.Action{add("b")}}}, nil},
+		"gone at the end":      {[]pipeline.Result{{Token: "old", Status: pipeline.NotFound, Done: []pipeline.Action{add("b")}}, fine}, nil},
 		"refused":              {[]pipeline.Result{{Token: "new", Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
 		"refused and believed": {[]pipeline.Result{{Token: "old", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Invalid}}, []string{"a old", "b old"}},
 		"a removal refused":    {[]pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
@@ -57,7 +61,7 @@ func TestBeliefs(t *testing.T) {
 			[]string{"a new", "a old", "b old"}},
 		"there and back":       {[]pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a"), drop("a")}}}, []string{"a old", "b old"}},
 		"an import":            {[]pipeline.Result{{Token: "apns", RegistrationToken: "new", Status: pipeline.OK, Done: []pipeline.Action{{Op: pipeline.Import}, add("a")}}}, []string{"a new", "a old", "b old"}},
-		"an imported one gone": {[]pipeline.Result{{Token: "apns", RegistrationToken: "old", Status: pipeline.NotFound, Done: []pipeline.Action{{Op: pipeline.Import}}}}, nil},
+		"an imported one gone": {[]pipeline.Result{{Token: "apns", RegistrationToken: "old", Status: pipeline.NotFound, Done: []pipeline.Action{{Op: pipeline.Import}}}, fine}, nil},
 		"twice the same": {[]pipeline.Result{
 			{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a")}}, {Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a")}},
 		}, []string{"a new", "a old", "b old"}},
@@ -121,7 +125,7 @@ func TestContested(t *testing.T) {
 }
 
 // longAgo lets the time pass in which the call of a dead process may yet be carried out.
-const longAgo = `update bulksub.subscriptions set doubted = doubted - interval '2 minutes'`
+const longAgo = `update bulksub.subscriptions set doubted = doubted - interval '10 minutes'`
 
 // TestCallOfTheDead: what a killed process had sent a moment ago may be carried out after the
 // call of the next; what it had sent long ago is not.
@@ -142,6 +146,41 @@ func TestCallOfTheDead(t *testing.T) {
 	}
 }
 
+// TestItsOwnDead: so may be what another process of the same job had sent, or this one without an answer.
+func TestItsOwnDead(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(*testing.T, *pgxpool.Pool, *Postgres) *Postgres{
+		"another process": func(t *testing.T, db *pgxpool.Pool, p *Postgres) *Postgres {
+			mustExec(t, db, `update bulksub.segments set owner = 'somebody', lease_end = clock_timestamp()`)
+			return newPostgres(t, db, "job")
+		},
+		"no answer": func(t *testing.T, _ *pgxpool.Pool, p *Postgres) *Postgres {
+			must(t, p.Unanswered(t.Context(), drop("news"), []string{"t"}))
+			return p
+		},
+		"an answer": func(_ *testing.T, _ *pgxpool.Pool, p *Postgres) *Postgres { return p },
+	} {
+		for _, then := range []string{`select`, longAgo} {
+			db := pgtest.New(t)
+			mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k'); insert into bulksub.subscriptions (topic, token, job_id) values ('news', 't', 0)`)
+			p := newPostgres(t, db, "job")
+			c := claim(t, p, 2)
+			must(t, p.Announce(t.Context(), drop("news"), []string{"t"}))
+			if next := lose(t, db, p); next != p {
+				p, c = next, claim(t, next, 2)
+			}
+			mustExec(t, db, then)
+			must(t, p.Announce(t.Context(), drop("news"), []string{"t"}))
+			must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{drop("news")}}}))
+			if name == "an answer" || then == longAgo {
+				wantBeliefs(t, db)
+			} else {
+				wantBeliefs(t, db, "news t?")
+			}
+		}
+	}
+}
+
 // TestAnnounced: what a call is about to change is in doubt until its result is recorded,
 // and what a result does not tell of stays so.
 func TestAnnounced(t *testing.T) {
@@ -157,7 +196,7 @@ func TestAnnounced(t *testing.T) {
 		"no topic":          {pipeline.Action{Op: pipeline.Import, Topic: "a"}, nil, []string{"a old", "b old"}},
 		"one of two":        {add("a"), []pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}, []string{"a new", "a old?", "b old"}},
 		"removed":           {drop("a"), []pipeline.Result{{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{drop("a")}}}, []string{"a new?", "b old"}},
-		"gone":              {drop("a"), []pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.NotFound}}, []string{"a new?"}},
+		"gone":              {drop("a"), []pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.NotFound}, fine}, []string{"a new?"}},
 		"failed":            {drop("a"), []pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed}}, []string{"a new?", "a old?", "b old"}},
 		"an add refused":    {add("a"), []pipeline.Result{{Token: "new", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old?", "b old"}},
 		"a removal refused": {drop("a"), []pipeline.Result{{Token: "new", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}, {Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old?", "b old"}},

@@ -35,8 +35,10 @@ type Postgres struct {
 	idle    bool   // others held all that was left when we last asked for a segment
 	written int64  // results that Record was given; it numbers them
 	room    []byte // for what it copies
+	caller  caller
 	// someSynced is whether some topic was under sync when we last looked.
 	someSynced atomic.Bool
+	someOK     bool // as far as Record has seen
 	// stopRenewing ends the renewing of the leases and waits for it.
 	stopRenewing func()
 }
@@ -76,6 +78,7 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 		retry:   postgres.Retrier{Patience: patience, Timeout: commitTimeout},
 		metrics: newLedgerMetrics(),
 		held:    newHoldings(),
+		caller:  newCaller(),
 	}
 	if err := p.open(ctx, name, asked); err != nil {
 		return nil, err

@@ -69,6 +69,11 @@ func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
 			if s, fence, expired, err = p.take(ctx, tx, false); err != nil {
 				return err
 			}
+			if expired {
+				if _, err := tx.Exec(ctx, linger, p.job.ID, p.caller.lingers); err != nil {
+					return err
+				}
+			}
 			done, err = p.recorded(ctx, tx, s.Number)
 			return err
 		})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/bulksub/bulksub/internal/liveness"
 	"github.com/bulksub/bulksub/internal/postgres"
@@ -164,7 +165,12 @@ func (p *Postgres) evict(ctx context.Context) {
 }
 
 func (p *Postgres) bury(ctx context.Context, dead []string) error {
-	tag, err := p.pool.Exec(ctx, `update bulksub.segments set owner = null where job_id = $1 and not done and owner = any($2)`, p.job.ID, dead)
-	p.metrics.takeovers.Add(float64(tag.RowsAffected()))
+	var freed int64
+	var acts pgx.Batch
+	acts.Queue(linger, p.job.ID, p.caller.lingers)
+	acts.Queue(`update bulksub.segments set owner = null where job_id = $1 and not done and owner = any($2)`, p.job.ID, dead).
+		Exec(func(tag pgconn.CommandTag) error { freed = tag.RowsAffected(); return nil })
+	err := p.pool.SendBatch(ctx, &acts).Close()
+	p.metrics.takeovers.Add(float64(freed))
 	return err
 }

@@ -30,7 +30,7 @@ func (r Rights) Import() { r["tokens"] = "select insert update" }
 
 // Sync adds those of a job that computes a difference.
 func (r Rights) Sync() {
-	r["synced"] = "select insert delete"
+	r["synced"] = "select insert"
 	r["plans"] = "select insert update"
 	r["planned"] = "select insert delete"
 	r["subscriptions"] = believing
@@ -40,7 +40,7 @@ const (
 	// believing is what a job does that changes topics under sync.
 	believing = "select insert update delete"
 	// forgetting is what any other does there: a token may be gone.
-	forgetting = "select delete"
+	forgetting = "select update delete"
 )
 
 // RightsError is a user who may not do what a job does.

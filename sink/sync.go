@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -41,6 +42,7 @@ type Difference struct {
 	Add        int64 `json:"add"`        // wanted and not believed
 	Assert     int64 `json:"assert"`     // wanted, believed and sent again
 	Remove     int64 `json:"remove"`     // believed and not wanted
+	Doubted    int64 `json:"doubted"`    // of those, in doubt: an earlier run may have removed them
 	Duplicates int64 `json:"duplicates"` // rows beyond the first for a token and topic that is sent
 	Malformed  int64 `json:"malformed"`  // rows whose token or topic is not worth a call
 	Batches    int64 `json:"batches"`
@@ -53,27 +55,35 @@ func (d Difference) Rows() int64 { return d.Add + d.Assert + d.Remove + d.Malfor
 // removed. Nothing was sent.
 type SyncBrakeError struct {
 	Difference Difference
+	Empty      bool // nothing is wanted, and that was not allowed
 	Max        float64
 }
 
 func (e *SyncBrakeError) Error() string {
-	d := e.Difference
-	if d.Wanted == 0 {
-		return fmt.Sprintf("nothing was sent: the wanted set has no usable row, and %d subscriptions would be removed; "+
-			"look at the table or query, and if that is right, add --allow-empty --max-remove 100%%", d.Remove)
+	var wrong, flags []string
+	if e.Empty {
+		wrong, flags = append(wrong, "the wanted set has no usable row"), append(flags, "--allow-empty")
 	}
-	return fmt.Sprintf("nothing was sent: %d of %d subscriptions would be removed, more than %.0f %%; "+
-		"look at the table or query, and if that is right, add --max-remove %d%%", d.Remove, d.Believed, 100*e.Max, percentAbove(d.Remove, d.Believed))
+	if removed, of := e.Difference.sure(); exceeds(removed, of, e.Max) {
+		wrong = append(wrong, fmt.Sprintf("%d of %d subscriptions would be removed, more than %.0f %%", removed, of, 100*e.Max))
+		flags = append(flags, fmt.Sprintf("--max-remove %d%%", percentAbove(removed, of)))
+	}
+	return fmt.Sprintf("nothing was sent: %s; look at the table or query, and if that is right, add %s",
+		strings.Join(wrong, ", and "), strings.Join(flags, " "))
 }
 
 // brake holds back what looks like an accident.
 func (s Sync) brake(d Difference) error {
 	empty := d.Wanted == 0 && !s.AllowEmpty
-	if empty || exceeds(d.Remove, d.Believed, s.MaxRemove) {
-		return &SyncBrakeError{Difference: d, Max: s.MaxRemove}
+	if removed, of := d.sure(); empty || exceeds(removed, of, s.MaxRemove) {
+		return &SyncBrakeError{Difference: d, Empty: empty, Max: s.MaxRemove}
 	}
 	return nil
 }
+
+// sure is what would be removed of what is believed, without what is in doubt: to remove
+// that once more is no accident.
+func (d Difference) sure() (removed, of int64) { return d.Remove - d.Doubted, d.Believed - d.Doubted }
 
 const (
 	// planning is the advisory lock under which syncs are planned, one after the
@@ -106,8 +116,9 @@ func Compare(ctx context.Context, pool *pgxpool.Pool, asked Asked, s Sync) (d Di
 // transaction that leaves all of it or nothing: the topics are under sync from
 // then on, and the rows to send are those of [Postgres.Planned]. A job that has
 // a plan keeps it; a process that finds another at planning waits. It is a
-// [*SyncBrakeError] if the difference looks like an accident, and a [*HeldError]
-// if another sync is at work on the same topic.
+// [*SyncBrakeError] if the difference looks like an accident, a [*HeldError]
+// if another sync is at work on the same topic, or another job may yet change one that comes under
+// sync now, and an [*OtherServiceError] if that would call another service.
 func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) {
 	var refused error
 	retry := postgres.Retrier{Patience: p.retry.Patience, Timeout: planTimeout}
@@ -133,7 +144,8 @@ func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) 
 func ours(err error) bool {
 	_, brake := errors.AsType[*SyncBrakeError](err)
 	_, held := errors.AsType[*HeldError](err)
-	return brake || held
+	_, other := errors.AsType[*OtherServiceError](err)
+	return brake || held || other
 }
 
 // planAlone plans while no other process does. Who was at work before has not seen the topics
@@ -151,31 +163,65 @@ func (p *Postgres) planAlone(ctx context.Context, tx pgx.Tx, s Sync) (d Differen
 	if _, err = tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, membership); err != nil {
 		return d, err
 	}
+	if err := p.sameService(ctx, tx); err != nil {
+		return d, err
+	}
 	return d, p.newcomers(ctx, tx)
+}
+
+// sameService makes sure that what is believed of our topics is believed of the service that
+// we call.
+func (p *Postgres) sameService(ctx context.Context, tx pgx.Tx) error {
+	other := OtherServiceError{Called: p.caller.service}
+	err := tx.QueryRow(ctx, `
+		select topic, service from bulksub.synced
+		where service <> $1 and topic in (select topic from bulksub.synced where kind = $2) limit 1`,
+		p.caller.service, p.job.Asked.kind()).Scan(&other.Topic, &other.Service)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err == nil:
+		return &other
+	}
+	return err
+}
+
+// OtherServiceError is a topic that is under sync for another project, or at another address.
+type OtherServiceError struct{ Topic, Service, Called string }
+
+func (e *OtherServiceError) Error() string {
+	return fmt.Sprintf("nothing was sent: topic %s is under sync for %s, and this run would call %s; use another database for a rehearsal, "+
+		"and to move for good, delete the topic from bulksub.synced and bulksub.subscriptions", e.Topic, e.Service, e.Called)
 }
 
 // newcomers makes sure that no call is on its way for a topic that comes under sync now: its job
 // has not announced it, and it could be done after ours.
 func (p *Postgres) newcomers(ctx context.Context, tx pgx.Tx) error {
 	var other string
+	var atWork bool
+	var until time.Time
 	err := tx.QueryRow(ctx, `
 		with new as materialized (
 			select topic from bulksub.synced group by topic having min(since) >= transaction_timestamp()
 		)
-		select name from bulksub.jobs j
-		where id <> $1 and asked->>'command' <> 'info' and not exists (select from bulksub.plans where job_id = j.id)
-			and exists (select from bulksub.segments
-				where job_id = j.id and number > 0 and not done and owner is not null and lease_end > clock_timestamp() - $2::interval)
+		select name, coalesce(lease_end > clock_timestamp(), false), until
+		from bulksub.jobs j, lateral (
+			select max(lease_end) as lease_end, greatest(j.lingers, max(lease_end) + $2::interval) as until
+			from bulksub.segments where job_id = j.id and number > 0 and not done and owner is not null) as last
+		where id <> $1 and until > clock_timestamp()
+			and asked->>'command' <> 'info' and not exists (select from bulksub.plans where job_id = j.id)
 			and exists (select from new where asked ? 'topic column' or topic in (asked->>'from', asked->>'to')
 				or topic = any(string_to_array(asked->>'topic', ', ')))
-		limit 1`, p.job.ID, lingers).Scan(&other)
+		limit 1`, p.job.ID, p.caller.lingers).Scan(&other, &atWork, &until)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
-	case err == nil:
+	case err != nil:
+		return err
+	case atWork:
 		return &HeldError{Job: "job " + other, Why: ", and may be changing a topic that comes under sync now"}
 	}
-	return err
+	return &HeldError{Job: "job " + other, Until: until}
 }
 
 // planSettings are for a statement that may take minutes, and may sort and hash
@@ -192,7 +238,7 @@ func (p *Postgres) plan(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, e
 	if s.busy, err = busyJobs(ctx, tx); err != nil {
 		return d, err
 	}
-	if d, err = s.compare(ctx, tx, s.staging(p.job.Asked.kind(), p.job.ID)); err != nil {
+	if d, err = s.compare(ctx, tx, s.staging(p.job.Asked.kind(), p.caller.service, p.job.ID)); err != nil {
 		return d, err
 	}
 	if err := s.brake(d); err != nil {

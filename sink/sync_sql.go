@@ -29,16 +29,14 @@ func (s Sync) difference(kind string) string { return s.with(kind) + s.figures()
 // staging is the statement that writes the plan too. The rows of one operation and
 // topic get numbers that stand together, so that batches are full; and what is
 // added is sent before what is removed.
-func (s Sync) staging(kind string, job int64) string {
+func (s Sync) staging(kind, service string, job int64) string {
 	return s.with(kind) + fmt.Sprintf(`, registered as (
-			insert into bulksub.synced (topic, kind) select topic, %s from covered on conflict do nothing
-		), left_alone as (
-			delete from bulksub.synced where kind = %[1]s and topic not in (select topic from covered)
+			insert into bulksub.synced (topic, kind, service) select topic, %s, %s from covered on conflict do nothing
 		), staged as (
 			insert into bulksub.planned (job_id, n, op, topic, token)
 			select %d, row_number() over (order by op, topic), op, topic, token
 			from changes, generate_series(1, case when usable then 1 else copies end)
-		)`, quoteLiteral(kind), job) + s.figures()
+		)`, quoteLiteral(kind), quoteLiteral(service), job) + s.figures()
 }
 
 // with defines the changes: one for each token and topic, and how many rows want
@@ -62,13 +60,13 @@ func (s Sync) with(kind string) string {
 			select topic, token, since, doubted is not null and job_id <> all(%s) as doubted from bulksub.subscriptions
 			where topic %s and not (since = '-infinity' and job_id = any(%[3]s))
 		), changes as materialized (
-			select op, topic, token, known, usable, count(*) as copies from (
-				select case when w.here then 'subscribe' else 'unsubscribe' end as op, h.token is not null as known,
+			select op, topic, token, known, doubted, usable, count(*) as copies from (
+				select case when w.here then 'subscribe' else 'unsubscribe' end as op, h.token is not null as known, h.doubted,
 					coalesce(w.topic, h.topic) as topic, coalesce(w.token, h.token) as token,
 					h.token is not null or coalesce(w.topic ~ %[5]s and w.token !~ %s and octet_length(w.token) <= 4096, false) as usable
 				from wanted w full join held h on h.token = w.token and h.topic = w.topic
 				where w.here is null or h.token is null or %s
-			) as found group by op, topic, token, known, usable
+			) as found group by op, topic, token, known, doubted, usable
 		)`,
 		s.Relation.Select(fmt.Sprintf(`true as here, (%s) collate "C" as topic, %s::text collate "C" as token`, topic, s.Relation.Token.SQL()), ""),
 		covered, s.atWork(), s.among(), quoteLiteral(usableTopic), quoteLiteral(flawedToken), s.again())
@@ -110,15 +108,16 @@ func (s Sync) again() string {
 func (s Sync) figures() string {
 	return fmt.Sprintf(`
 		select jsonb_build_object('wanted', believed - removed + added, 'believed', believed, 'add', added, 'assert', asserted,
-			'remove', removed, 'duplicates', duplicates, 'malformed', malformed, 'batches', batches)
+			'remove', removed, 'doubted', doubted, 'duplicates', duplicates, 'malformed', malformed, 'batches', batches)
 		from (select count(*) as believed from held) as h, (
 			select coalesce(sum(added), 0) as added, coalesce(sum(asserted), 0) as asserted, coalesce(sum(removed), 0) as removed,
+				coalesce(sum(doubted), 0) as doubted,
 				coalesce(sum(duplicates), 0) as duplicates, coalesce(sum(malformed), 0) as malformed,
 				coalesce(sum(ceil((added + asserted + removed)::float8 / %d)), 0)::bigint as batches
 			from (
 				select count(*) filter (where usable and op = 'subscribe' and not known) as added,
 					count(*) filter (where usable and op = 'subscribe' and known) as asserted,
-					count(*) filter (where op = 'unsubscribe') as removed,
+					count(*) filter (where op = 'unsubscribe') as removed, count(*) filter (where op = 'unsubscribe' and doubted) as doubted,
 					coalesce(sum(copies - 1) filter (where usable), 0) as duplicates,
 					coalesce(sum(copies) filter (where not usable), 0) as malformed
 				from changes group by op, topic

@@ -200,7 +200,55 @@ func TestSyncBrake(t *testing.T) {
 	wantText(t, fmt.Sprint(err), "3 of 10 subscriptions would be removed, more than 20 %", "--max-remove 31%")
 }
 
-// TestVanishedTopic: what a sync of the same kind covered is emptied, and what
+// TestBrakeCountsWhatIsSure: to remove once more what may be removed already is no accident.
+func TestBrakeCountsWhatIsSure(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `
+		insert into bulksub.subscriptions (topic, token, job_id, doubted, caller)
+		select 'a', 't' || n, 0, case when n > 10 then clock_timestamp() end, case when n > 10 then 0 end from generate_series(1, 20) n`)
+	for from, trips := range map[int]bool{3: false, 4: true} {
+		s := wish(t, db, "a", some("a", from, 10))
+		s.MaxRemove = 0.2
+		d, err := newPostgres(t, db, fmt.Sprint("job", from)).Stage(t.Context(), s)
+		if brake, tripped := errors.AsType[*SyncBrakeError](err); tripped != trips {
+			t.Errorf("%d to be removed of 10: %v", from-1, err)
+		} else if trips {
+			wantText(t, brake.Error(), "3 of 10 subscriptions would be removed")
+		} else {
+			wantDifference(t, d, Difference{Wanted: 8, Believed: 20, Remove: 12, Doubted: 10, Batches: 1})
+		}
+		mustExec(t, db, `truncate bulksub.plans, bulksub.planned, bulksub.synced`)
+	}
+}
+
+// TestOtherService: what is believed of one service is not believed of another, nor changed by
+// what that says.
+func TestOtherService(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	first := newPostgres(t, db, "first")
+	first.Calls("production", time.Minute)
+	stage(t, first, wish(t, db, "news", some("news", 1, 2)))
+	carryOut(t, db, first)
+	must(t, first.Close())
+	rehearsal := newPostgres(t, db, "rehearsal")
+	rehearsal.Calls("a stand-in", time.Minute)
+	_, err := rehearsal.Stage(t.Context(), wish(t, db, "news", some("news", 1, 5)))
+	if _, refused := errors.AsType[*OtherServiceError](err); !refused {
+		t.Fatalf("it is planned: %v", err)
+	}
+	wantText(t, err.Error(), "topic news is under sync for production, and this run would call a stand-in")
+	c := claim(t, rehearsal, 1)
+	must(t, rehearsal.Announce(t.Context(), drop("news"), []string{"t1"}))
+	must(t, rehearsal.Record(t.Context(), []pipeline.Result{
+		{Claim: c, Key: keysOf(c.Segment)[0], Token: "t1", Status: pipeline.OK, Done: []pipeline.Action{drop("news")}},
+		{Claim: c, Key: keysOf(c.Segment)[1], Token: "t2", Status: pipeline.NotFound, Op: pipeline.Unsubscribe, Topic: "news"},
+	}))
+	wantBeliefs(t, db, "news t1", "news t2")
+}
+
+// TestVanishedTopic: what a sync of the same kind covered is emptied, and looked after from then on; what
 // another covered is left alone.
 func TestVanishedTopic(t *testing.T) {
 	t.Parallel()
@@ -221,9 +269,12 @@ func TestVanishedTopic(t *testing.T) {
 	wantDifference(t, night(), Difference{Wanted: 3, Believed: 6, Remove: 3, Batches: 1})
 	wantBeliefs(t, db, "a t1", "a t2", "a t3", "c t1")
 	wantDifference(t, night(), Difference{Wanted: 3, Believed: 3})
-	if got := ask[string](t, db, `select string_agg(topic, ' ' order by topic) from bulksub.synced`); got != "a c" {
-		t.Errorf("under sync are %s", got)
-	}
+	other := newPostgres(t, db, "other")
+	c := claim(t, other, 1)
+	must(t, other.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t9", Status: pipeline.OK, Done: []pipeline.Action{add("b")}}}))
+	must(t, other.Close())
+	wantDifference(t, night(), Difference{Wanted: 3, Believed: 4, Remove: 1, Batches: 1})
+	wantBeliefs(t, db, "a t1", "a t2", "a t3", "c t1")
 	if n := ask[int](t, db, `select count(*) from bulksub.planned`); n != 0 {
 		t.Errorf("%d planned rows are left", n)
 	}
@@ -291,6 +342,54 @@ func TestNewTopicWaits(t *testing.T) {
 	}
 }
 
+// TestNewTopicWaitsForTheDead: so it does for calls whose end nobody has heard, though their job has ended or is in other hands.
+func TestNewTopicWaitsForTheDead(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(*testing.T, *pgxpool.Pool, *Postgres){
+		"no answer": func(t *testing.T, _ *pgxpool.Pool, p *Postgres) {
+			c := claim(t, p, 1)
+			must(t, p.Unanswered(t.Context(), add("news"), []string{"t"}))
+			must(t, p.Record(t.Context(), results(c)))
+			must(t, p.Finish(t.Context(), c))
+		},
+		"taken over": func(t *testing.T, db *pgxpool.Pool, p *Postgres) {
+			claim(t, p, 1)
+			mustExec(t, db, `update bulksub.segments set owner = 'somebody', lease_end = clock_timestamp()`)
+			next := newPostgres(t, db, "job")
+			c := claim(t, next, 1)
+			must(t, next.Record(t.Context(), results(c)))
+			must(t, next.Finish(t.Context(), c))
+			must(t, next.Close())
+		},
+		"dead here": func(t *testing.T, db *pgxpool.Pool, p *Postgres) {
+			claim(t, p, 1)
+			mustExec(t, db, `update bulksub.segments set owner = 'somebody', process = $1`, dead(t))
+			next := newPostgres(t, db, "job")
+			c := claim(t, next, 1)
+			must(t, next.Record(t.Context(), results(c)))
+			must(t, next.Finish(t.Context(), c))
+			must(t, next.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			p := newPostgres(t, db, "job")
+			mustExec(t, db, `update bulksub.jobs set asked = asked || '{"topic": "news"}'`)
+			p.job.Asked = Asked{"topic": "news"}
+			leave(t, db, p)
+			must(t, p.Close())
+			_, err := newPostgres(t, db, "sync").Stage(t.Context(), wish(t, db, "news", some("news", 1, 3)))
+			if held, ok := errors.AsType[*HeldError](err); !ok || held.Until.IsZero() {
+				t.Fatalf("the topic is under sync: %v", err)
+			}
+			wantText(t, err.Error(), "what job job has sent may be carried out until ")
+			mustExec(t, db, `update bulksub.jobs set lingers = clock_timestamp()`)
+			stage(t, newPostgres(t, db, "late"), wish(t, db, "news", some("news", 1, 3)))
+		})
+	}
+}
+
 // TestAJobLearnsOfSyncs: what it does is announced from the next segment on that it claims.
 func TestAJobLearnsOfSyncs(t *testing.T) {
 	t.Parallel()
@@ -322,8 +421,8 @@ func TestDoubtIsSentAgain(t *testing.T) {
 		want Difference
 	}{
 		{``, Difference{Wanted: 5, Believed: 4, Add: 1, Batches: 1}},
-		{`update bulksub.segments set process = $$` + dead(t) + `$$`, Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Batches: 2}},
-		{`update bulksub.segments set lease_end = clock_timestamp(), process = null`, Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Batches: 2}},
+		{`update bulksub.segments set process = $$` + dead(t) + `$$`, Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Doubted: 1, Batches: 2}},
+		{`update bulksub.segments set lease_end = clock_timestamp(), process = null`, Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Doubted: 1, Batches: 2}},
 	} {
 		mustExec(t, db, test.then)
 		d, err := Compare(t.Context(), db, asked, wanted)
@@ -331,7 +430,7 @@ func TestDoubtIsSentAgain(t *testing.T) {
 		wantDifference(t, d, test.want)
 	}
 	next := newPostgres(t, db, "next")
-	wantDifference(t, stage(t, next, wanted), Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Batches: 2})
+	wantDifference(t, stage(t, next, wanted), Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Doubted: 1, Batches: 2})
 	mustExec(t, db, longAgo)
 	carryOut(t, db, next)
 	wantBeliefs(t, db, "news t1", "news t2", "news t3", "news t4", "news t5")

@@ -105,7 +105,7 @@ func exitCode(err error) int {
 		return exitInput
 	case is[*sink.HeldError](err), errors.Is(err, pipeline.ErrHeldElsewhere):
 		return exitHeld
-	case is[*configError](err), is[*migrations.PendingError](err), is[*migrations.NewerError](err), is[*postgres.URLError](err), is[*sink.RightsError](err),
+	case is[*configError](err), is[*migrations.PendingError](err), is[*migrations.NewerError](err), is[*postgres.URLError](err), is[*sink.RightsError](err), is[*sink.OtherServiceError](err),
 		errors.Is(err, pgcluster.ErrNotInstalled), is[*exec.Error](err):
 		return exitConfiguration
 	case is[*bugError](err):

@@ -80,6 +80,7 @@ func (j *job) openDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.Calls(j.service.name(), o.service.timeout)
 	in.addEffects(p, o.asked)
 	if err := p.NoteLine(ctx, o.line.text(), in.rows); err != nil {
 		return errors.Join(err, p.Close())

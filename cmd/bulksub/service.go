@@ -67,6 +67,15 @@ func openCredential(ctx context.Context, f serviceFlags) (iidclient.Credential, 
 	}
 }
 
+// name tells the service from others, of which nothing is believed that is believed of this one.
+func (s *service) name() string {
+	switch s.flags.endpoint {
+	case iidclient.DefaultEndpoint, s.project:
+		return s.project
+	}
+	return s.project + " at " + s.flags.endpoint
+}
+
 // warm finds out whether the credential works, before the first call.
 func (s *service) warm(ctx context.Context) error { return s.client.Warm(ctx) }
 

@@ -45,8 +45,8 @@ func (p *program) later(db *pgxpool.Pool) {
 	_, err := db.Exec(p.t.Context(), `select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)
 	if err == nil {
 		_, err = db.Exec(p.t.Context(), `
-			with leases as (update bulksub.segments set lease_end = lease_end - interval '2 minutes')
-			update bulksub.subscriptions set doubted = doubted - interval '2 minutes'`)
+			with leases as (update bulksub.segments set lease_end = lease_end - interval '10 minutes'), jobs as (update bulksub.jobs set lingers = null)
+			update bulksub.subscriptions set doubted = doubted - interval '10 minutes'`)
 	}
 	if err != nil {
 		p.t.Fatal(err)
@@ -216,41 +216,53 @@ func TestKilledSyncOfAnotherNight(t *testing.T) {
 	}
 }
 
-// A call of a killed command is carried out once more, after a sync that was begun at once has undone it: the
-// next sync undoes it again.
+// A call of a killed command is carried out once more, after a sync that was begun at once has undone it, and though the
+// command was run again before: the next sync undoes it again.
 func TestCallOutlivesItsProcess(t *testing.T) {
 	t.Parallel()
-	p, db := newProgram(t, alive), pgtest.New(t)
-	fillTable(t, db, 10_000)
-	database := []string{"--database-url", db.Config().ConnString(), "--rate", "0", "--concurrency", "2"}
-	sync := append([]string{"sync", "--topic", "news", "--table", "users", "--max-remove", "100%"}, database...)
-	if code, s := p.run(sync...); code != 0 {
-		t.Fatalf("the first sync ended with %d: %+v", code, s)
+	for name, again := range map[string]bool{"killed": false, "killed and run again": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, db := newProgram(t, alive), pgtest.New(t)
+			fillTable(t, db, 10_000)
+			database := []string{"--database-url", db.Config().ConnString(), "--rate", "0", "--concurrency", "2"}
+			sync := append([]string{"sync", "--topic", "news", "--table", "users", "--max-remove", "100%"}, database...)
+			leave := append([]string{"unsubscribe", "--topic", "news", "--table", "users"}, database...)
+			must := func(args []string) {
+				t.Helper()
+				if code, s := p.run(args...); code != 0 {
+					t.Fatalf("%v ended with %d: %+v", args[0], code, s)
+				}
+			}
+			must(sync)
+			p.At(3, func(it *os.Process) { it.Kill() })
+			if code, _ := p.run(leave...); code != -1 {
+				t.Fatalf("it was not killed: %d", code)
+			}
+			p.At(0, nil)
+			late := p.unrecorded(db, "news")
+			if _, err := db.Exec(t.Context(), `update bulksub.segments set lease_end = clock_timestamp()`); err != nil {
+				t.Fatal(err)
+			}
+			if again {
+				must(leave)
+			}
+			must(sync)
+			csv := filepath.Join(t.TempDir(), "late.csv")
+			if err := os.WriteFile(csv, []byte("token\n"+strings.Join(late, "\n")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			must([]string{"unsubscribe", "--topic", "news", "--csv", csv, "--rate", "0"})
+			if len(late) == 0 || p.Service.Count("news") > 10_000-len(late) {
+				t.Fatal("no call came late")
+			}
+			p.later(db)
+			if code, s := p.run(sync...); code != 0 || s.Requests > 9 {
+				t.Errorf("the last sync ended with %d: %+v", code, s)
+			}
+			p.wantEqual(db, "news")
+		})
 	}
-	p.At(3, func(it *os.Process) { it.Kill() })
-	if code, _ := p.run(append([]string{"unsubscribe", "--topic", "news", "--table", "users"}, database...)...); code != -1 {
-		t.Fatalf("it was not killed: %d", code)
-	}
-	p.At(0, nil)
-	late := p.unrecorded(db, "news")
-	if _, err := db.Exec(t.Context(), `update bulksub.segments set lease_end = clock_timestamp()`); err != nil {
-		t.Fatal(err)
-	}
-	if code, s := p.run(sync...); code != 0 {
-		t.Fatalf("the second sync ended with %d: %+v", code, s)
-	}
-	csv := filepath.Join(t.TempDir(), "late.csv")
-	if err := os.WriteFile(csv, []byte("token\n"+strings.Join(late, "\n")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if code, _ := p.run("unsubscribe", "--topic", "news", "--csv", csv, "--rate", "0"); code != 0 || len(late) == 0 || p.Service.Count("news") > 10_000-len(late) {
-		t.Fatalf("no call came late: %d", code)
-	}
-	p.later(db)
-	if code, s := p.run(sync...); code != 0 || s.Requests > 9 {
-		t.Errorf("the last sync ended with %d: %+v", code, s)
-	}
-	p.wantEqual(db, "news")
 }
 
 // unrecorded lists the tokens in doubt that the topic does not have.
