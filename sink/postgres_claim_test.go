@@ -11,6 +11,7 @@ import (
 
 	"github.com/bulksub/bulksub/internal/liveness"
 	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
@@ -113,7 +114,7 @@ func TestStoppedTransactionIsEvicted(t *testing.T) {
 	tx, err := db.Begin(t.Context())
 	must(t, err)
 	defer tx.Rollback(t.Context())
-	_, _, err = a.fenced(t.Context(), tx, results(lost))
+	_, _, err = a.fenced(t.Context(), tx, new(postgres.Backend), results(lost))
 	must(t, err)
 	must(t, a.copyIn(t.Context(), tx, results(lost)))
 	if _, err := b.Claim(t.Context(), plan(t, 1)); !errors.Is(err, pipeline.ErrHeldElsewhere) {

@@ -14,14 +14,20 @@ import (
 
 // Record writes the results, with the effects, in one transaction that first locks
 // their segments and compares the fences. If the outcome of a commit is unknown, the ledger is
-// asked before anything is written again.
+// asked before anything is written again, and the transaction that may still hold the locks is ended.
 func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error {
 	var taken []pipeline.Result
 	var refused int
 	defer func() { p.written += int64(len(results)) }()
+	var last postgres.Backend
 	err := p.retry.Do(ctx, func(ctx context.Context, first bool) error {
+		if !first {
+			if err := last.End(ctx, p.pool); err != nil {
+				return err
+			}
+		}
 		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) error {
-			ours, lost, err := p.fenced(ctx, tx, results)
+			ours, lost, err := p.fenced(ctx, tx, &last, results)
 			if err != nil {
 				return err
 			}
@@ -46,8 +52,8 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 }
 
 // fenced locks the segments of the results and drops the results of those that
-// are no longer ours: refused is how many segments that are.
-func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, results []pipeline.Result) (kept []pipeline.Result, refused int, err error) {
+// are no longer ours: refused is how many segments that are. It notes whose the locks are.
+func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, holder *postgres.Backend, results []pipeline.Result) (kept []pipeline.Result, refused int, err error) {
 	lost := make(map[*pipeline.Claim]bool)
 	var numbers []int
 	for i := range results {
@@ -57,12 +63,12 @@ func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, results []pipeline.Res
 		}
 	}
 	rows, _ := tx.Query(ctx, `
-		select number, fence from bulksub.segments
+		select number, fence, pg_backend_pid(), now() from bulksub.segments
 		where job_id = $1 and number = any($2) order by number for update`, p.job.ID, numbers)
 	fences := make(map[int]int64)
 	var number int
 	var fence int64
-	_, err = pgx.ForEachRow(rows, []any{&number, &fence}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&number, &fence, &holder.PID, &holder.Began}, func() error {
 		fences[number] = fence
 		return nil
 	})

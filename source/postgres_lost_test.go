@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/internal/pgcluster"
@@ -76,6 +79,61 @@ func TestPostgresSessionLostWithinAPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	exactlyOnce(t, keys, want)
+}
+
+// The connection leads nowhere any more when a part of the second page has come.
+func TestPostgresBlackHoleWithinAPage(t *testing.T) {
+	pool, p := filled(t, 2*pageRows+10)
+	want := keysOf(inOneQuery(t, p))
+	hole := &hole{after: 50_000}
+	config := pool.Config()
+	config.ConnConfig.DialFunc = hole.dial(config.ConnConfig.DialFunc)
+	holed, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holed.Close()
+	p.pool, p.retry.Timeout = holed, time.Second
+	keys, err := midway(t, p, func() {
+		hole.open.Store(true)
+		holed.Reset()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exactlyOnce(t, keys, want)
+	if got := hole.passed.Load(); got != hole.after {
+		t.Errorf("%d bytes came through before there was nothing, want %d", got, hole.after)
+	}
+}
+
+// hole makes one connection of which the server's words come through for some bytes, and then no
+// more, until the reader has given up.
+type hole struct {
+	after  int64
+	open   atomic.Bool  // the next connection is it
+	passed atomic.Int64 // bytes
+}
+
+func (h *hole) dial(dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		server, err := dial(ctx, network, address)
+		if err != nil || !h.open.CompareAndSwap(true, false) {
+			return server, err
+		}
+		here, there := net.Pipe()
+		go func() {
+			defer server.Close()
+			io.Copy(server, there)
+		}()
+		go func() {
+			n, _ := io.CopyN(there, server, h.after)
+			h.passed.Store(n)
+			io.Copy(io.Discard, server)
+			there.Close()
+		}()
+		return here, nil
+	}
 }
 
 // clustered is a source of n rows in a cluster of its own. failed gets a value

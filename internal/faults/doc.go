@@ -43,7 +43,7 @@ this list to what there is.
 	F11  the database crashes and comes back: TestDatabaseCrashes, source TestPostgresServerComesBack
 	F12  a backend is terminated in the middle of a COPY: TestBackendTerminatedInMidCopy
 	F13  a COMMIT whose outcome is unknown: TestCommitReplyLost, sink TestCommitWithUnknownOutcome, sink TestPruneWithUnknownOutcome
-	F14  a connection that is a black hole: TestBlackHole
+	F14  a connection that is a black hole: TestBlackHole, source TestPostgresBlackHoleWithinAPage
 	F15  a primary that is demoted: TestReadOnlyPrimary
 	F16  failover to a standby that has missed the last commits: TestFailoverLosesCommits
 	F17  serialization failure, deadlock, lock timeout: TestPassingRefusals, TestDeadlock, TestLockTimeout

@@ -103,14 +103,16 @@ func TestDatabaseCrashes(t *testing.T) {
 	reached(t, "crashes", crashes.Load(), 3)
 }
 
-// F14: a connection becomes a black hole: with a COMMIT, with the reply to one, or while nothing is under way. The
-// time-out of a commit is half a minute; the server ends the transaction of a session that has gone silent before.
+// F14: a connection becomes a black hole: with a COMMIT, with the reply to one, while nothing is under way, or in the middle
+// of the results. The time-out of a commit is half a minute; the server ends the transaction of a session that has gone
+// silent before.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	for name, falls := range map[string]func(message) bool{
-		"commit": message.commits,
-		"reply":  message.committed,
-		"begin":  func(m message) bool { return m.asks("begin") },
+		"commit":  message.commits,
+		"reply":   message.committed,
+		"begin":   func(m message) bool { return m.asks("begin") },
+		"results": message.writes,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -119,6 +121,9 @@ func TestBlackHole(t *testing.T) {
 			s.proxy.obey(func(m message) fate {
 				if falls(m) && seen.Add(1) == 3 {
 					fell.Add(1)
+					if m.writes() {
+						return half
+					}
 					return stall
 				}
 				return pass

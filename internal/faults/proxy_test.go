@@ -25,6 +25,7 @@ const (
 	pass  fate = iota
 	cut        // its connection is closed, both ways, without it
 	stall      // its connection stays open, and nothing more comes through
+	half       // likewise, when half of it has come through
 )
 
 // message is one message of the PostgreSQL protocol (documentation, "Message Formats").
@@ -51,6 +52,11 @@ func (m message) commits() bool { return m.session.copied.Load() && m.asks("comm
 // committed reports whether the message says that results are written.
 func (m message) committed() bool {
 	return m.session.copied.Load() && !m.client && m.kind == 'C' && bytes.HasPrefix(m.body, []byte("COMMIT"))
+}
+
+// writes reports whether the message carries results on their way into the ledger.
+func (m message) writes() bool {
+	return m.client && m.session.copied.Load() && len(m.body) > 16<<10
 }
 
 // code is the SQLSTATE of an error.
@@ -232,6 +238,9 @@ func (p *proxy) carry(s *session, client bool, from, to net.Conn) {
 		case cut:
 			return
 		case stall:
+			s.stalled.Store(true)
+		case half:
+			to.Write(raw[:len(raw)/2])
 			s.stalled.Store(true)
 		}
 		if s.stalled.Load() {

@@ -2,14 +2,17 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // begin has the server end a transaction whose client has said nothing for a quarter of a minute, unless the user, the database
-// or the URL has a word of its own for that.
-const begin = `begin; select set_config('idle_in_transaction_session_timeout', '15s', true)
+// or the URL has a word of its own for that. In the middle of a COPY the server waits without end: there it finds out
+// within half a minute that the client's machine is gone, if it was reached by TCP.
+const begin = `begin; select set_config('tcp_keepalives_idle', '15', true), set_config('tcp_keepalives_interval', '5', true), set_config('tcp_keepalives_count', '3', true);
+	select set_config('idle_in_transaction_session_timeout', '15s', true)
 	where current_setting('idle_in_transaction_session_timeout') = '0'`
 
 // Transact runs f in a transaction, as [pgx.BeginFunc] does. One whose process is frozen, or whose connection leads
@@ -17,4 +20,21 @@ const begin = `begin; select set_config('idle_in_transaction_session_timeout', '
 // error of whoever wakes up in it passes.
 func Transact(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
 	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{BeginQuery: begin}, f)
+}
+
+// Backend is the server's end of a transaction.
+type Backend struct {
+	PID   int32     // pg_backend_pid(), which a pooler does not change
+	Began time.Time // now(), which tells it from another transaction of that process
+}
+
+// End ends the transaction if it is still open, with its session: a connection may lead nowhere, and its server wait in the
+// middle of a COPY for what will never come.
+func (b Backend) End(ctx context.Context, db Querier) error {
+	rows, err := db.Query(ctx, `select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and xact_start = $2`, b.PID, b.Began)
+	if err == nil {
+		rows.Close()
+		err = rows.Err()
+	}
+	return err
 }
