@@ -39,7 +39,7 @@ this list to what there is.
 	F07  SIGSTOP for longer than the lease: cmd/bulksub TestProcessesInChaos, TestSilentTransaction, TestSeeds
 	F08  a panic in a worker: pipeline TestPanicsSurface, pipeline TestKilledInDoubtLeavesNoBias
 	F09  a crash loop: TestCrashLoop
-	F10  other flags for a job that goes on: TestChangedFlags, migrations TestCheckRefusesANewerSchema, resume.txtar
+	F10  another release or other flags for a job that goes on: TestTwoReleases, TestChangedFlags, migrations TestCheckRefusesANewerSchema, resume.txtar
 	F11  the database crashes and comes back: TestDatabaseCrashes, source TestPostgresServerComesBack
 	F12  a backend is terminated in the middle of a COPY: TestBackendTerminatedInMidCopy
 	F13  a COMMIT whose outcome is unknown: TestCommitReplyLost, sink TestCommitWithUnknownOutcome, sink TestPruneWithUnknownOutcome
@@ -54,7 +54,7 @@ this list to what there is.
 	F22  table, column or right goes in the middle of a job: TestTableChangesMidway, source TestPostgresTableChangesMidway, source TestPostgresRightRevokedMidway
 	F23  rows come, change and go while they are read: TestRowsComeAndGo, source TestPostgresRowsComeAndGo
 	F24  a snapshot held for long: source TestPostgresHoldsNoSnapshot
-	F25  replicas that lag during a prune: none; a prune writes a thousand rows at a time and knows no replicas
+	F25  a standby that lags: TestStandbyLags
 	F27  processes started at once: sink TestEightProcessesMakeOneJob, migrations TestEightProcessesAtOnceOneApplies
 	F28  two processes with one host name: cmd/bulksub TestProcessesInChaos, sink TestOnlyDeadProcessesAreBuried
 	F29  a zombie commits after a takeover: cmd/bulksub TestProcessesInChaos, sink TestZombie, sink TestZombieLosesByFinish, sink TestZombieHasNoEffect

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -26,6 +27,9 @@ const (
 type UnreachableError struct{ Err error }
 
 func (e *UnreachableError) Error() string {
+	if errors.Is(e.Err, pgconn.ErrStandbyConnection) {
+		return "the database is a standby, which may lag behind and takes no results; name the primary, or look with target_session_attrs=any in the URL"
+	}
 	return fmt.Sprintf("the database cannot be reached: %v", e.Err)
 }
 func (e *UnreachableError) Unwrap() error { return e.Err }
@@ -43,8 +47,9 @@ func (e *URLError) Unwrap() error { return e.Err }
 // Connect opens a pool and asks the database one question, so that a database
 // that is not there is found out at once: it returns a [*URLError] or an
 // [*UnreachableError]. It prepares no statements by name, which a pooler such as
-// PgBouncer may keep for another session. No more connections than most are in use at once, until
-// [Allow] says otherwise or if pool_max_conns in the URL does. Close it after use.
+// PgBouncer may keep for another session. It reads nothing from a standby, which may lag behind what was
+// written through another connection, unless target_session_attrs in the URL says that it may. No more connections than
+// most are in use at once, until [Allow] says otherwise or if pool_max_conns in the URL does. Close it after use.
 func Connect(ctx context.Context, url string, most int) (*pgxpool.Pool, error) {
 	config, err := parse(url)
 	if err != nil {
@@ -58,6 +63,9 @@ func Connect(ctx context.Context, url string, most int) (*pgxpool.Pool, error) {
 	}
 	if !strings.Contains(url, "default_query_exec_mode") {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	if config.ConnConfig.ValidateConnect == nil && !strings.Contains(url, "target_session_attrs") {
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	}
 	if !poolSizeGiven(url) {
 		config.MaxConns, config.ConnConfig.Tracer = MostConnections, newRoom(most)
