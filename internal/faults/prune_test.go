@@ -151,9 +151,7 @@ func TestRowsComeAndGo(t *testing.T) {
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	s, _ := clusterScene(t, iidtest.Mix{Dead: 0.1})
-	roles, err := os.ReadFile("../../deploy/roles.sql")
-	must(t, err)
-	s.exec(string(roles))
+	s.roles()
 	s.exec(`create role reader login in role bulksub_reader; create role writer login in role bulksub_writer;
 		create role pruner login in role bulksub_pruner;
 		grant select on users to bulksub_reader; grant delete on users to bulksub_pruner`)

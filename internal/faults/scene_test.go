@@ -124,6 +124,14 @@ func (s *scene) exec(sql string) {
 	must(s.t, err)
 }
 
+// roles makes the roles of deploy/roles.sql.
+func (s *scene) roles() {
+	s.t.Helper()
+	text, err := os.ReadFile("../../deploy/roles.sql")
+	must(s.t, err)
+	s.exec(string(text))
+}
+
 // whenTold does something, beside the program, when it has been told an error that many times. The channel closes then.
 func (s *scene) whenTold(code string, times int, do func()) <-chan struct{} {
 	told := s.proxy.told(code, times)

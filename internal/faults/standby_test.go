@@ -30,10 +30,14 @@ func TestStandbyLags(t *testing.T) {
 	s.exec(`insert into users table later; update users set token = replace(token, 'old-', '') where id <= 100`)
 
 	second := newProxy(t, standby.URL("postgres"))
+	var claimed atomic.Bool
 	var away sync.Once
 	s.proxy.obey(func(m message) fate {
 		falls := pass
-		if m.asks("limit 5000") {
+		if m.asks("insert into bulksub.segments") {
+			claimed.Store(true)
+		}
+		if claimed.Load() && m.asks("limit 5000") {
 			away.Do(func() {
 				falls = cut
 				s.proxy.leadTo("postgres://127.0.0.1:1/nowhere")
