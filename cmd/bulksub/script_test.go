@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +21,8 @@ import (
 
 // TestScripts runs the program as a user would, by the scripts in
 // testdata/script. Each script has a stand-in service of its own. Those whose names begin
-// with both_ run twice, by each API.
+// with both_ run twice, by each API; those that are pooled a second time, through a
+// PgBouncer (F20).
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -36,12 +38,26 @@ func TestScripts(t *testing.T) {
 				t.Parallel()
 				s := newScript(t)
 				s.api = api
-				testscript.Run(t, testscript.Params{
-					Files: []string{file}, Setup: s.setUp, Cmds: s.commands(), RequireExplicitExec: true,
-				})
+				s.run(file)
 			})
 		}
+		if !slices.Contains(pooled, name) {
+			continue
+		}
+		t.Run(name+" through PgBouncer", func(t *testing.T) {
+			t.Parallel()
+			s := newScript(t)
+			s.pooled = true
+			s.run(file)
+		})
 	}
+}
+
+// pooled are the scripts that do most with the ledger.
+var pooled = []string{"both_apis", "import_postgres", "jobs", "postgres", "resume", "sync"}
+
+func (s *script) run(file string) {
+	testscript.Run(s.t, testscript.Params{Files: []string{file}, Setup: s.setUp, Cmds: s.commands(), RequireExplicitExec: true})
 }
 
 // script is what a script can talk to besides the program.
@@ -50,6 +66,7 @@ type script struct {
 	service *iidtest.Running
 	pool    *pgxpool.Pool
 	api     string // the one that BULKSUB_API names
+	pooled  bool   // DATABASE_URL leads through a PgBouncer
 }
 
 // scriptMix is what the stand-in knows of tokens that look real, and so the
@@ -130,6 +147,15 @@ func (s *script) database(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(pool.Close)
 	s.pool = pool
+	if s.pooled {
+		pooler := pgtest.NewPooler(s.t, address, "")
+		ts.Defer(func() {
+			if pooler.Clients(s.t) == 0 {
+				s.t.Error("no client came to PgBouncer: this proves nothing")
+			}
+		})
+		address = pooler.URL(pool.Config().ConnConfig.Database)
+	}
 	ts.Setenv("DATABASE_URL", address)
 }
 

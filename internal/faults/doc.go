@@ -49,7 +49,7 @@ this list to what there is.
 	F17  serialization failure, deadlock, lock timeout: TestPassingRefusals, TestDeadlock, TestLockTimeout
 	F18  statement and idle-in-transaction timeouts: TestStatementTimeout, TestSilentTransaction
 	F19  too many connections, a pool of one: TestTooManyConnections, sink TestWaitingIsCheap
-	F20  PgBouncer in transaction mode: TestPgBouncer
+	F20  PgBouncer in transaction mode: TestPgBouncer, TestSeeds, cmd/bulksub TestScripts
 	F21  a full disk of the database: TestDiskFull, TestPassingRefusals
 	F22  table, column or right goes in the middle of a job: TestTableChangesMidway, source TestPostgresTableChangesMidway, source TestPostgresRightRevokedMidway
 	F23  rows come, change and go while they are read: TestRowsComeAndGo, source TestPostgresRowsComeAndGo
