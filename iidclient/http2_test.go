@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/tls"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bulksub/bulksub/internal/refusing"
@@ -33,6 +35,45 @@ func TestHTTP2IsUsedAndSurvivesGoAway(t *testing.T) {
 		if _, err := call(t, c, 1); err != nil || proto != "HTTP/2.0" {
 			t.Fatal(proto, err)
 		}
+	}
+}
+
+// Nothing is said to a server that speaks only what is older than TLS 1.2, or whose certificate nobody vouches for.
+func TestOnlyProvenServersAreTold(t *testing.T) {
+	for name, test := range map[string]struct {
+		newest  uint16
+		trusted bool
+		told    bool
+	}{
+		"TLS 1.1":               {tls.VersionTLS11, true, false},
+		"TLS 1.2":               {tls.VersionTLS12, true, true},
+		"TLS 1.3":               {tls.VersionTLS13, true, true},
+		"a certificate unknown": {tls.VersionTLS13, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var greeted, told atomic.Int64
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				told.Add(1)
+				reply(200, `{"results":[{}]}`)(w, r)
+			}))
+			s.Config.ErrorLog = log.New(io.Discard, "", 0)
+			s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: test.newest, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				greeted.Add(1)
+				return nil, nil
+			}}
+			s.StartTLS()
+			t.Cleanup(s.Close)
+			c := open(t, s.URL, Config{})
+			if test.trusted {
+				trust(c, s)
+			}
+			if _, err := call(t, c, 1); (err == nil) != test.told || told.Load() > 0 != test.told {
+				t.Errorf("told %d times: %v", told.Load(), err)
+			}
+			if greeted.Load() == 0 {
+				t.Error("the server was never greeted: this proves nothing")
+			}
+		})
 	}
 }
 

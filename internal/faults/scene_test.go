@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -110,11 +111,15 @@ func (s *scene) judge(code int, last trial.Summary) {
 	}
 }
 
-// tool runs a command that is no job, and returns all that it says.
+// tool runs a command that is no job, and returns all that it says, in which only results may hold whole tokens.
 func (s *scene) tool(args ...string) (string, error) {
+	s.t.Helper()
 	cmd := exec.Command("bulksub", args...)
 	cmd.Env = append(append(os.Environ(), trial.Environment), s.Env...)
 	out, err := cmd.CombinedOutput()
+	if leak := trial.Leak(string(out)); leak != "" && !slices.Contains(args, "results") {
+		s.t.Errorf("%v shows %s", args, leak)
+	}
 	return string(out), err
 }
 

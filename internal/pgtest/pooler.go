@@ -21,7 +21,7 @@ type Pooler struct {
 	config *pgx.ConnConfig
 	port   int
 	log    string // file
-	ours   int    // clients that were NewPooler's
+	ours   int    // clients that were Await's
 }
 
 // pooling is its configuration: three sessions for all clients.
@@ -55,12 +55,20 @@ func NewPooler(tb testing.TB, databaseURL, user string) *Pooler {
 	if err := p.start(tb, dir, cmp.Or(user, config.User)); err != nil {
 		tb.Fatal(err)
 	}
+	p.Await(tb)
+	return p
+}
+
+// Await returns when it lets clients in, which may be a second later than the server behind it has come back.
+func (p *Pooler) Await(tb testing.TB) {
+	tb.Helper()
+	before := p.Clients(tb)
 	for end := time.Now().Add(10 * time.Second); ; {
-		conn, err := pgx.Connect(tb.Context(), p.URL(config.Database))
+		conn, err := pgx.Connect(tb.Context(), p.URL(p.config.Database))
 		if err == nil {
 			conn.Close(tb.Context())
-			p.ours = p.Clients(tb)
-			return p
+			p.ours += p.Clients(tb) - before
+			return
 		}
 		if time.Now().After(end) {
 			tb.Fatal(err)
@@ -111,7 +119,7 @@ func (p *Pooler) URL(database string) string {
 	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", p.config.User, p.port, database)
 }
 
-// Clients is how many have been let in since it was ready.
+// Clients is how many others have come.
 func (p *Pooler) Clients(tb testing.TB) int {
 	tb.Helper()
 	text, err := os.ReadFile(p.log)
