@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,20 @@ import (
 var hostile = []string{
 	`users"; drop table victims; --`, `users'; drop table victims; --`, `a.b`, `Ünïcode`, `$1`, `%s%d`, `back\slash`, "two\nlines", `/*`,
 	strings.Repeat("x", 63),
+}
+
+// drawn are names of characters that mean something to SQL or to the program, from a seed.
+func drawn(seed uint64, n int) (names []string) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	alphabet := []rune("\"'`;:.,()[]{}$%\\/*-+=~ \t\n\rxXéß_0 １")
+	for range n {
+		name := make([]rune, 1+random.IntN(12))
+		for i := range name {
+			name[i] = alphabet[random.IntN(len(alphabet))]
+		}
+		names = append(names, string(name))
+	}
+	return names
 }
 
 // log is what the server says it has done for the program, by the tags of its statements.
@@ -35,7 +50,7 @@ func (l *log) note(m message) fate {
 	return pass
 }
 
-// TestHostileNames: tables and columns may be called as they like; what the server was told to do is what a job does, and
+// TestHostileNames: tables and columns may be called as they like, also at random (-seed draws others); what the server was told to do is what a job does, and
 // nothing else.
 func TestHostileNames(t *testing.T) {
 	t.Parallel()
@@ -44,7 +59,7 @@ func TestHostileNames(t *testing.T) {
 	said := &log{tags: make(map[string]int)}
 	s.proxy.obey(said.note)
 	quote := func(name string) string { return pgx.Identifier{name}.Sanitize() }
-	for i, name := range hostile {
+	for i, name := range slices.Concat(hostile, drawn(*firstSeed, 8)) {
 		key, mark := "k"+name, "m"+name
 		if len(name) > 60 {
 			key, mark = name[:62]+"k", name[:62]+"m"
