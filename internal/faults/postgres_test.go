@@ -2,9 +2,11 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -322,44 +324,72 @@ func (s *scene) recorded() (n int64) {
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	s, cluster := clusterScene(t, trial.Final)
-	disk := smallDisk(t, cluster)
-	s.exec(`create tablespace small location '` + disk + `'`)
-	s.exec(`alter table bulksub.records set tablespace small`)
-	s.whenTold("53100", 2, func() {
-		if out, err := exec.Command("mount", "-o", "remount,size=64m", disk).CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
-		}
-	})
+	room := s.smallDisk(cluster)
+	if room == nil {
+		room = s.fullDevice()
+	}
+	s.whenTold("53100", 2, room)
 	s.finish("--concurrency", "1")
 	reached(t, "writes found no room", s.proxy.count("53100"), 2)
 }
 
-// smallDisk mounts a file system of half a megabyte that belongs to the cluster. Where nothing may be mounted,
-// TestPassingRefusals alone shows what becomes of a full disk.
-func smallDisk(t *testing.T, cluster *pgcluster.Cluster) string {
-	t.Helper()
+// smallDisk puts the results on a file system of half a megabyte. It returns what makes room there, or nil where nothing
+// may be mounted.
+func (s *scene) smallDisk(cluster *pgcluster.Cluster) (room func()) {
 	dir, err := os.MkdirTemp("/tmp", "bulksub-disk-")
-	must(t, err)
-	t.Cleanup(func() { os.Remove(dir) })
-	var data string
-	conn, err := pgx.Connect(t.Context(), cluster.URL("postgres"))
-	must(t, err)
-	defer conn.Close(t.Context())
-	must(t, conn.QueryRow(t.Context(), `show data_directory`).Scan(&data))
-	info, err := os.Stat(data)
-	must(t, err)
-	owner := info.Sys().(*syscall.Stat_t)
+	must(s.t, err)
+	s.t.Cleanup(func() { os.Remove(dir) })
+	_, owner := s.dataDirectory()
 	options := fmt.Sprintf("size=512k,mode=0700,uid=%d,gid=%d", owner.Uid, owner.Gid)
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("nothing can be mounted here: %v: %s", err, out)
+		s.t.Logf("nothing can be mounted here: %v: %s", err, out)
+		return nil
 	}
-	t.Cleanup(func() {
+	s.t.Cleanup(func() {
 		cluster.Stop()
 		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
+			s.t.Errorf("%v: %s", err, out)
 		}
 	})
-	return dir
+	s.exec(`create tablespace small location '` + dir + `'`)
+	s.exec(`alter table bulksub.records set tablespace small`)
+	return func() {
+		if out, err := exec.Command("mount", "-o", "remount,size=64m", dir).CombinedOutput(); err != nil {
+			s.t.Errorf("%v: %s", err, out)
+		}
+	}
+}
+
+// fullDevice puts the results, of which there are none yet, on the device that is always full. It returns what gives them
+// a file again.
+func (s *scene) fullDevice() (room func()) {
+	data, owner := s.dataDirectory()
+	var file string
+	must(s.t, s.db.QueryRow(s.t.Context(), `select pg_relation_filepath('bulksub.records')`).Scan(&file))
+	file = filepath.Join(data, file)
+	must(s.t, os.Remove(file))
+	must(s.t, os.Symlink("/dev/full", file))
+	return func() {
+		err := errors.Join(os.Remove(file), os.WriteFile(file, nil, 0o600), os.Chown(file, int(owner.Uid), int(owner.Gid)))
+		if err != nil {
+			s.t.Error(err)
+		}
+		// Each session has the device open.
+		if _, err := s.db.Exec(context.Background(), `
+			select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()`); err != nil {
+			s.t.Error(err)
+		}
+	}
+}
+
+// dataDirectory is the server's, and its owner.
+func (s *scene) dataDirectory() (string, *syscall.Stat_t) {
+	s.t.Helper()
+	var dir string
+	must(s.t, s.db.QueryRow(s.t.Context(), `show data_directory`).Scan(&dir))
+	info, err := os.Stat(dir)
+	must(s.t, err)
+	return dir, info.Sys().(*syscall.Stat_t)
 }
 
 // F22: a second session changes the table in the middle of the job. The job stops and says what; a prune that was asked for
