@@ -87,5 +87,19 @@ this list to what there is.
 	F59  what a spreadsheet makes of a token: pipeline TestTokenFlaw, import_kinds.txtar
 	F60  an input that grows, shrinks or is replaced: TestReplacedInput, source TestCSVChangedAfterTheSurvey, resume.txtar
 	F61  a full disk or a closed pipe for results: TestResultFileOnAFullDisk, TestExportFails, sink TestCSVOnAFullDisk, sink TestCSVCutAnywhere
+
+# What nobody must get, and its tests
+
+	S01  no secret and no whole token in what is said, shown, served or kept: TestSecretsAreNowhere, TestPasswordsAreNotRepeated, cmd/bulksub TestScripts, TestSeeds
+	S02  redirects are not followed: iidclient TestRedirectsAreNotFollowed, iidclient TestTokenEndpointTroubles
+	S03  plain http: iidclient TestPlainHTTPRule, iidclient TestOnlyTestCredentialsGoOverPlainHTTP
+	S04  proxies: iidclient TestAProxyLearnsNothing
+	S05  TLS of today, and a certificate: iidclient TestOnlyProvenServersAreTold
+	S06  files for their owner alone: sink TestCSVBytes, TestKilledAtEverySystemCall
+	S07  links are not followed: sink TestCSVLeavesOtherFilesAlone, sink TestCSVReplacesALinkAtPartialNew
+	S08  a file has its name when it is whole: sink TestCSVCutAnywhere, sink TestCSVCompletesOnlyItsOwnFile, TestKilledAtEverySystemCall
+	S09  no formulas for spreadsheets: spreadsheet.txtar
+	S10  names and conditions are no statements: TestHostileNames, internal/postgres FuzzResolve, internal/postgres FuzzParseName
+	S11  roles with what each needs: TestRoles, TestSeeds, cmd/bulksub TestDoctorsRightsAreEnough
 */
 package faults

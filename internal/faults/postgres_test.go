@@ -261,7 +261,11 @@ func TestTooManyConnections(t *testing.T) {
 	s, cluster := clusterScene(t, trial.Final, "max_connections=8", "superuser_reserved_connections=0")
 	var crowd []*pgx.Conn
 	s.atCall(10, func() {
+		s.proxy.leadTo(nowhere)
 		s.proxy.cutAll()
+		for s.sessions() > 0 {
+		}
+		defer s.proxy.leadTo(cluster.URL("postgres"))
 		for {
 			conn, err := pgx.Connect(context.Background(), cluster.URL("postgres"))
 			if err != nil {
@@ -278,6 +282,14 @@ func TestTooManyConnections(t *testing.T) {
 	s.slack = workers
 	s.finish("--concurrency", "1")
 	reached(t, "connections were refused", s.proxy.count("53300"), 2)
+}
+
+// sessions counts those that the server has of the program.
+func (s *scene) sessions() (n int) {
+	if err := s.db.QueryRow(context.Background(), `select count(*) from pg_stat_activity where application_name like 'run %'`).Scan(&n); err != nil {
+		s.t.Error(err)
+	}
+	return n
 }
 
 // F16: failover to a standby that has missed the last commits. The run does not take for done what was lost, and does it

@@ -118,6 +118,9 @@ func newProxy(t testing.TB, databaseURL string) *proxy {
 	return p
 }
 
+// nowhere is where connections lead that are to be refused.
+const nowhere = "postgres://127.0.0.1:1/nowhere"
+
 // leadTo is where connections lead from now on.
 func (p *proxy) leadTo(databaseURL string) {
 	config, err := pgx.ParseConfig(databaseURL)

@@ -40,7 +40,7 @@ func TestStandbyLags(t *testing.T) {
 		if claimed.Load() && m.asks("limit 5000") {
 			away.Do(func() {
 				falls = cut
-				s.proxy.leadTo("postgres://127.0.0.1:1/nowhere")
+				s.proxy.leadTo(nowhere)
 				s.proxy.cutAll()
 			})
 		}
