@@ -3,6 +3,7 @@ package pgtest
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -76,6 +77,8 @@ func (p *Pooler) Await(tb testing.TB) {
 	}
 }
 
+// start runs PgBouncer until the test ends, and again each time that it ends by itself, as an init system does: 1.18 gives
+// up ("server in bad state: 11", pgbouncer#822) when a cancel request and the end of its client meet.
 func (p *Pooler) start(tb testing.TB, dir, user string) error {
 	file := filepath.Join(dir, "pgbouncer.ini")
 	password := ""
@@ -89,23 +92,33 @@ func (p *Pooler) start(tb testing.TB, dir, user string) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	cmd := exec.Command("pgbouncer", file)
+	program, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		return err
+	}
+	line := []string{file}
 	if os.Geteuid() == 0 { // it refuses to run as root, and the socket is for its owner
-		cmd = exec.Command("pgbouncer", "-u", ownerOf(p.config.Host), file)
+		line = []string{"-u", ownerOf(p.config.Host), file}
 	}
 	p.log = filepath.Join(dir, "log")
 	said, err := os.Create(p.log)
 	if err != nil {
 		return err
 	}
-	defer said.Close()
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		return err
-	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			cmd := exec.CommandContext(ctx, program, line...)
+			cmd.Stdout, cmd.Stderr = said, said
+			cmd.Run()
+		}
+	}()
 	tb.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
+		cancel()
+		<-ended
+		said.Close()
 		if tb.Failed() {
 			text, _ := os.ReadFile(p.log)
 			tb.Logf("PgBouncer said:\n%s", text)
