@@ -100,6 +100,7 @@ func (s *storm) blow() {
 			break
 		}
 	}
+	s.db.Reset() // its sessions may have ended with the server
 	s.judge(code, last)
 	harms := 0
 	for _, n := range s.done {

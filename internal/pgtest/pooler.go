@@ -66,8 +66,11 @@ func (p *Pooler) Await(tb testing.TB) {
 	before := p.Clients(tb)
 	for end := time.Now().Add(10 * time.Second); ; {
 		conn, err := pgx.Connect(tb.Context(), p.URL(p.config.Database))
-		if err == nil {
+		if err == nil { // it lets clients in before it has a server for them
+			err = conn.Ping(tb.Context())
 			conn.Close(tb.Context())
+		}
+		if err == nil {
 			p.ours += p.Clients(tb) - before
 			return
 		}
