@@ -4,10 +4,13 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.stamped=$(VERSION)
 BENCH   ?= .
 
+# Within a function's argument a comma would end it.
+comma := ,
+
 staticcheck := go tool -modfile=internal/tools/staticcheck.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-faults deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench bench-storage bench-parts build sbom vulncheck clean cgo postgres faults
+.PHONY: help test test-faults deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench bench-grow bench-storage bench-parts build sbom vulncheck clean cgo postgres faults
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +60,9 @@ lint: ## go vet, gofmt, staticcheck
 # With the defaults it takes some 25 minutes. The SDK comes over the network, and stands in a module of its own.
 bench: postgres ## tokens a second, beside Google's Go SDK and the floor; ROWS=100000 RUNS=1 is short
 	cd internal/bench && go vet ./... && go run . -rows $(or $(ROWS),1000000) -runs $(or $(RUNS),5)
+
+bench-grow: postgres ## what more tokens cost: time, memory, bytes, the first call; SIZES=1000000,10000000
+	cd internal/bench && go run . -grow $(or $(SIZES),1000000$(comma)10000000$(comma)50000000)
 
 bench-storage: postgres ## ways of keeping results, beside each other; ROWS=100000 RUNS=1 is short
 	cd internal/bench && go run ./storage -rows $(or $(ROWS),1000000) -runs $(or $(RUNS),3)

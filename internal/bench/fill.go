@@ -14,11 +14,8 @@ import (
 	"github.com/bulksub/bulksub/migrations"
 )
 
-// fill writes the CSV, and makes the ledger, the table that is read, and those that others than bulksub write to.
+// fill makes the ledger, the table that is read, and those that others than bulksub write to.
 func fill(ctx context.Context, e env) error {
-	if err := writeCSV(e); err != nil {
-		return err
-	}
 	pool, err := pgxpool.New(ctx, e.database)
 	if err != nil {
 		return err
@@ -46,7 +43,8 @@ func fill(ctx context.Context, e env) error {
 	return err
 }
 
-func writeCSV(e env) error {
+// writeCSV writes the same tokens into a file.
+func writeCSV(_ context.Context, e env) error {
 	file, err := os.Create(e.csv)
 	if err != nil {
 		return err

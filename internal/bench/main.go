@@ -16,6 +16,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -35,6 +36,7 @@ func main() {
 	}
 	var o options
 	latencies := flag.String("latency", "0s,50ms,200ms", "what the stand-in waits before each reply, with commas between")
+	sizes := flag.String("grow", "", "measure tables of so many tokens instead, with commas between")
 	flag.IntVar(&o.rows, "rows", 1_000_000, "tokens")
 	flag.IntVar(&o.runs, "runs", 5, "how often each contender runs")
 	flag.Parse()
@@ -48,14 +50,32 @@ func main() {
 	// Upon Ctrl-C the children end, and what was begun for them is removed.
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	if err := compare(ctx, o); err != nil {
+	err := error(nil)
+	if *sizes == "" {
+		err = compare(ctx, o)
+	} else {
+		err = growAll(ctx, *sizes)
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 }
 
+func growAll(ctx context.Context, list string) error {
+	var sizes []int
+	for text := range strings.SplitSeq(list, ",") {
+		rows, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		sizes = append(sizes, rows)
+	}
+	return grow(ctx, sizes)
+}
+
 // compare prints a table for each latency, and one of the floor.
 func compare(ctx context.Context, o options) error {
-	s, err := build(ctx, o.rows)
+	s, err := build(ctx, o.rows, true)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 // roles are what this binary does in processes of its own. The one that starts them holds no tokens: the peak of a
 // child's memory counts from that of its parent.
-var roles = map[string]func(context.Context, env) error{"fill": fill, "floor": measureFloor, "sdk": subscribeBySDK}
+var roles = map[string]func(context.Context, env) error{"fill": fill, "csv": writeCSV, "floor": measureFloor, "sdk": subscribeBySDK}
 
 // env is what a role is told.
 type env struct {

@@ -29,8 +29,8 @@ type stage struct {
 	endpoint string
 }
 
-// build builds the program, and fills database and file.
-func build(ctx context.Context, rows int) (s *stage, err error) {
+// build builds the program, and fills the database and, if there is to be one, the file.
+func build(ctx context.Context, rows int, file bool) (s *stage, err error) {
 	s = &stage{rows: rows}
 	defer func() {
 		if err != nil {
@@ -49,7 +49,10 @@ func build(ctx context.Context, rows int) (s *stage, err error) {
 	if s.cluster, err = pgcluster.Start(ctx, "max_wal_size=4GB"); err != nil {
 		return s, err
 	}
-	return s, s.role("fill", 0, rows).Run()
+	if err := s.role("fill", 0, rows).Run(); err != nil || !file {
+		return s, err
+	}
+	return s, s.role("csv", 0, rows).Run()
 }
 
 func (s *stage) close() {

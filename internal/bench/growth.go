@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// grown is what a table of so many tokens costs.
+type grown struct {
+	rows             int
+	run              spent
+	first, resumed   time.Duration // from the start to the first call: of a new job, and of one that was killed half-way
+	ledger, log      float64       // bytes a row
+	dead             int64         // rows of the ledger that autovacuum has to remove
+	purged, vacuumed time.Duration
+}
+
+// grow measures tables of more and more tokens, Postgres to Postgres, and prints a row for each.
+func grow(ctx context.Context, sizes []int) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "tokens\ttokens/s\tCPU µs/token\tMiB\tfirst call\tof a resume\tledger B/row\tlog B/row\tdead rows\tpurge\tvacuum")
+	for _, rows := range sizes {
+		g, err := growTo(ctx, rows)
+		if err != nil {
+			return fmt.Errorf("%d tokens: %w", rows, err)
+		}
+		fmt.Fprintf(w, "%d\t%.0f\t%.2f\t%.0f\t%v\t%v\t%.0f\t%.0f\t%d\t%v\t%v\n", g.rows, g.run.rate, g.run.cpu, g.run.memory,
+			g.first.Round(time.Millisecond), g.resumed.Round(time.Millisecond), g.ledger, g.log, g.dead,
+			g.purged.Round(10*time.Millisecond), g.vacuumed.Round(10*time.Millisecond))
+		fmt.Fprintf(os.Stderr, "%+v\n", g)
+	}
+	return w.Flush()
+}
+
+func growTo(ctx context.Context, rows int) (g grown, err error) {
+	s, err := build(ctx, rows, false)
+	if err != nil {
+		return g, err
+	}
+	defer s.close()
+	g.rows = rows
+	if err := s.firstCalls(&g); err != nil {
+		return g, err
+	}
+	before, err := s.ask(ctx, `select (pg_current_wal_insert_lsn() - '0/0')::float8`)
+	if err != nil {
+		return g, err
+	}
+	if g.run, err = contenders[0].measure(s, 0); err != nil {
+		return g, err
+	}
+	return g, s.lookBack(ctx, &g, before)
+}
+
+// lookBack asks the database what the job has left, and takes it away.
+func (s *stage) lookBack(ctx context.Context, g *grown, before float64) error {
+	for _, figure := range []struct {
+		to  *float64
+		sql string
+	}{
+		{&g.log, `select (pg_current_wal_insert_lsn() - '0/0')::float8`},
+		{&g.ledger, `select pg_total_relation_size('bulksub.records')::float8`},
+	} {
+		bytes, err := s.ask(ctx, figure.sql)
+		if err != nil {
+			return err
+		}
+		*figure.to = bytes
+	}
+	g.log, g.ledger = (g.log-before)/float64(g.rows), g.ledger/float64(g.rows)
+	began := time.Now()
+	if out, err := exec.Command(s.program, "jobs", "purge", "--older-than", "0s", "--database-url", s.url()).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	g.purged = time.Since(began)
+	dead, err := s.ask(ctx, `select sum(n_dead_tup)::float8 from pg_stat_all_tables
+		where relid in (select oid from pg_class where relnamespace = 'bulksub'::regnamespace union select reltoastrelid from pg_class where relnamespace = 'bulksub'::regnamespace)`)
+	if err != nil {
+		return err
+	}
+	g.dead = int64(dead)
+	began = time.Now()
+	if err := s.do(ctx, `vacuum bulksub.records`); err != nil {
+		return err
+	}
+	g.vacuumed = time.Since(began)
+	return nil
+}
+
+// ask asks for a number.
+func (s *stage) ask(ctx context.Context, sql string) (n float64, err error) {
+	conn, err := pgx.Connect(ctx, s.url())
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	return n, conn.QueryRow(ctx, sql).Scan(&n)
+}
+
+func (s *stage) do(ctx context.Context, sql string) error {
+	conn, err := pgx.Connect(ctx, s.url())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
+
+// firstCalls kills a job at its first call, then again half-way, and measures how long its next run takes to its first call.
+func (s *stage) firstCalls(g *grown) error {
+	if err := s.reset(0); err != nil {
+		return err
+	}
+	defer s.stopService()
+	var err error
+	if g.first, err = s.until(1); err != nil {
+		return err
+	}
+	if _, err = s.until(int64(g.rows / perCall / 2)); err != nil {
+		return err
+	}
+	g.resumed, err = s.until(1)
+	return err
+}
+
+// until runs the job up to its nth call, kills it, and says how long that took.
+func (s *stage) until(n int64) (took time.Duration, err error) {
+	to, err := url.Parse(s.endpoint)
+	if err != nil {
+		return 0, err
+	}
+	var calls atomic.Int64
+	reached := make(chan time.Time, 1)
+	proxy := &httputil.ReverseProxy{ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		if strings.HasSuffix(r.In.URL.Path, "batchAdd") && calls.Add(1) == n {
+			reached <- time.Now()
+		}
+	}}
+	server := httptest.NewServer(proxy)
+	defer server.Close()
+	beside := *s
+	beside.endpoint = server.URL
+	cmd := contenders[0].command(&beside, contenders[0].callers, s.rows)
+	cmd.Dir, cmd.Stderr = s.dir, io.Discard
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case at := <-reached:
+		cmd.Process.Kill()
+		<-ended
+		return at.Sub(began), nil
+	case err := <-ended:
+		return 0, fmt.Errorf("it ended before call %d: %w", n, err)
+	}
+}
