@@ -28,7 +28,8 @@ func loadCommand() *cobra.Command {
 		Long: `Load a CSV of tokens into bulksub.tokens, the table that is read when no other is named. - is standard
 input; .gz and .zst are read as they are.
 
-A token that is there already, or twice in the file, is there once. Load the same file again after
+Tokens that look like those of APNs are not loaded: bulksub import makes registration tokens of them. A
+token that is there already, or twice in the file, is there once. Load the same file again after
 an interruption: what was loaded is known by then.`,
 		Example: "  bulksub load tokens.csv.gz --token-column fcm_token\n  bulksub subscribe --topic news",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -61,11 +62,15 @@ type loaded struct {
 }
 
 func load(ctx context.Context, w io.Writer, pool *pgxpool.Pool, path, tokenColumn string, asJSON bool) error {
-	file, err := source.OpenCSV(ctx, path, source.Reading{Token: tokenColumn, Tasks: source.Always()})
+	o := jobOptions{input: inputFlags{csv: path}, asked: asking{kind: fcmTokens}}
+	file, err := o.input.open(ctx, source.Reading{Token: tokenColumn, Tasks: source.Always()})
 	if err != nil {
 		return err
 	}
 	defer file.Close()
+	if err := (&input{source: file}).checkKind(ctx, o); err != nil {
+		return err
+	}
 	var sum loaded
 	err = sum.load(ctx, pool, file)
 	if err != nil {
