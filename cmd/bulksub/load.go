@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,7 +31,9 @@ input; .gz and .zst are read as they are.
 
 Tokens that look like those of APNs are not loaded: bulksub import makes registration tokens of them. A
 token that is there already, or twice in the file, is there once. Load the same file again after
-an interruption: what was loaded is known by then.`,
+an interruption: what was loaded is known by then.
+
+The summary counts malformed rows as refused; the first of them are named on standard error.`,
 		Example: "  bulksub load tokens.csv.gz --token-column fcm_token\n  bulksub subscribe --topic news",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -43,7 +46,7 @@ an interruption: what was loaded is known by then.`,
 				if err := migrations.Check(ctx, pool); err != nil {
 					return err
 				}
-				return load(ctx, cmd.OutOrStdout(), pool, args[0], tokenColumn, asJSON)
+				return load(ctx, cmd, pool, args[0], tokenColumn, asJSON)
 			})
 		},
 	}
@@ -61,37 +64,63 @@ type loaded struct {
 	Refused int64 `json:"refused"` // malformed
 }
 
-func load(ctx context.Context, w io.Writer, pool *pgxpool.Pool, path, tokenColumn string, asJSON bool) error {
+func load(ctx context.Context, cmd *cobra.Command, pool *pgxpool.Pool, path, tokenColumn string, asJSON bool) error {
 	o := jobOptions{input: inputFlags{csv: path}, asked: asking{kind: fcmTokens}}
 	file, err := o.input.open(ctx, source.Reading{Token: tokenColumn, Tasks: source.Always()})
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	if err := (&input{source: file}).checkKind(ctx, o); err != nil {
+	in := &input{source: file}
+	if err := in.checkKind(ctx, o); err != nil {
 		return err
 	}
+	refused := &refusals{w: cmd.ErrOrStderr(), input: in.label(o)}
 	var sum loaded
-	err = sum.load(ctx, pool, file)
+	err = sum.load(ctx, pool, file, refused)
+	refused.end()
 	if err != nil {
 		return fmt.Errorf("%w; the first %s rows are loaded, load the file again to go on", err, thousands(sum.Rows))
 	}
-	return sum.print(w, asJSON)
+	return sum.print(cmd.OutOrStdout(), asJSON)
+}
+
+// refusals tells of the first rows that are refused: where they stand and why, and not what
+// they hold, which may be most of a token.
+type refusals struct {
+	w     io.Writer
+	input string
+	n     int64
+}
+
+// mostTold is how many rows are told of one by one.
+const mostTold = 5
+
+func (r *refusals) add(key, why string) {
+	if r.n++; r.n <= mostTold {
+		fmt.Fprintf(r.w, "bulksub: %s, row %s is refused: %s\n", r.input, key, why)
+	}
+}
+
+func (r *refusals) end() {
+	if r.n > mostTold {
+		fmt.Fprintf(r.w, "bulksub: %s more rows are refused\n", thousands(r.n-mostTold))
+	}
 }
 
 // loadChunk is how many tokens go into a transaction.
 const loadChunk = 10_000
 
-func (l *loaded) load(ctx context.Context, pool *pgxpool.Pool, file *source.File) error {
-	chunk, refused := make([]string, 0, loadChunk), int64(0)
+func (l *loaded) load(ctx context.Context, pool *pgxpool.Pool, file *source.File, refused *refusals) error {
+	chunk := make([]string, 0, loadChunk)
 	put := func() error {
 		fresh, err := sink.LoadTokens(ctx, pool, postgres.Retrier{Patience: time.Minute, Timeout: time.Minute}, chunk)
 		if err != nil {
 			return err
 		}
 		known := int64(len(chunk)) - fresh
-		l.Rows, l.New, l.Known, l.Refused = l.Rows+int64(len(chunk))+refused, l.New+fresh, l.Known+known, l.Refused+refused
-		chunk, refused = chunk[:0], 0
+		l.New, l.Known, l.Refused = l.New+fresh, l.Known+known, refused.n
+		l.Rows, chunk = l.New+l.Known+l.Refused, chunk[:0]
 		return nil
 	}
 	for segment, more, err := file.Next(ctx, pipeline.Segment{}); more || err != nil; segment, more, err = file.Next(ctx, segment) {
@@ -99,12 +128,12 @@ func (l *loaded) load(ctx context.Context, pool *pgxpool.Pool, file *source.File
 			return err
 		}
 		for row, err := range file.Rows(ctx, segment) {
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case row.Flaw != "" || pipeline.TokenFlaw(row.Token) != "":
-				refused++
-			default:
+			}
+			if flaw := cmp.Or(row.Flaw, pipeline.TokenFlaw(row.Token)); flaw != "" {
+				refused.add(row.Key, flaw)
+			} else {
 				chunk = append(chunk, row.Token)
 			}
 			if len(chunk) == loadChunk {
