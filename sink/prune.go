@@ -36,7 +36,7 @@ type Pruner struct {
 	Mode     string  // PruneDelete or PruneMark
 	Column   string  // that is marked
 	Max      float64 // the share of the job's rows that may go
-	NoneOK   bool    // they may go though no row of the job was ok: somebody has looked
+	NoneOK   bool    // where no row of the job was ok, all may go: somebody has looked
 	Retry    postgres.Retrier
 	Fence    Fence // before each chunk; nil: none
 }
@@ -46,20 +46,17 @@ type PruneBrakeError struct {
 	Job                string
 	NotFound, Rows, OK int64
 	Max                float64
-	NoneOK             bool   // as it was asked for
-	Mode, Column       string // likewise
+	Mode, Column       string // as it was asked for
 }
 
 func (e *PruneBrakeError) Error() string {
-	why, all := fmt.Sprintf("%d of %d rows were not found, more than %.0f %%", e.NotFound, e.Rows, 100*e.Max), ""
+	why := fmt.Sprintf("%d of %d rows were not found, more than %.0f %%", e.NotFound, e.Rows, 100*e.Max)
+	flag := fmt.Sprintf("--prune-max %.0f%%", 100*e.needed())
 	if e.OK == 0 {
-		all = " --none-ok"
-	}
-	if e.OK == 0 && !e.NoneOK {
-		why = fmt.Sprintf("%d rows were not found and not one was ok", e.NotFound)
+		why, flag = fmt.Sprintf("%d rows were not found and not one was ok", e.NotFound), "--none-ok"
 	}
 	return fmt.Sprintf("nothing was pruned: %s. Look at them (select * from bulksub.results where job = '%s' and status = 'not_found'), "+
-		"and if they are to go: bulksub prune %s%s --prune-max %.0f%%%s", why, e.Job, e.Job, e.way(), 100*e.needed(), all)
+		"and if they are to go: bulksub prune %s%s %s", why, e.Job, e.Job, e.way(), flag)
 }
 
 // way is how the rows were to be pruned, unless as prune does by itself.
@@ -149,8 +146,8 @@ func (p *Pruner) Prune(ctx context.Context) error {
 	if gone == 0 {
 		return nil
 	}
-	if ok == 0 && !p.NoneOK || exceeds(gone, rows, p.Max) {
-		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, NoneOK: p.NoneOK, Mode: p.Mode, Column: p.Column}
+	if ok == 0 && !p.NoneOK || ok > 0 && exceeds(gone, rows, p.Max) {
+		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column}
 	}
 	segments, err := p.segments(ctx)
 	if err != nil {

@@ -28,7 +28,7 @@ func pruneCommand() *cobra.Command {
 Only rows that still hold the token that was judged go. Each whole row is archived in
 bulksub.pruned first, and comes back with bulksub unprune JOB. Nothing goes when more than --prune-max
 of the job's rows would, or when not one of its rows was ok: then the tokens may be alive, and asked
-about in a wrong way. With --none-ok they go all the same.`,
+about in a wrong way. With --none-ok they go all the same, whatever their share.`,
 		Args: oneJob,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.mode != sink.PruneDelete && f.mode != sink.PruneMark {
@@ -43,7 +43,7 @@ about in a wrong way. With --none-ok they go all the same.`,
 	l.addDatabase(cmd.Flags())
 	cmd.Flags().StringVar(&f.mode, "prune", sink.PruneDelete, "`mark|delete`")
 	f.addLimits(cmd.Flags())
-	cmd.Flags().BoolVar(&noneOK, "none-ok", false, "prune though not one row of the job was ok")
+	cmd.Flags().BoolVar(&noneOK, "none-ok", false, "prune though not one row of the job was ok; --prune-max does not hold then")
 	for _, name := range []string{"prune", "none-ok"} {
 		cmd.Flags().SetAnnotation(name, commandLineOnly, nil)
 	}
