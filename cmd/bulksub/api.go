@@ -30,8 +30,11 @@ var apiNames = map[string]string{apiIID: "the Instance ID API", apiFCM: "the FCM
 
 // hasSuccessor reports whether the successor has the calls that the command makes.
 func (a *asking) hasSuccessor() bool {
-	return a.command != "import" && !strings.HasPrefix(a.command, "web")
+	return a.command != "import" && !a.web()
 }
+
+// web reports whether it is one of the web commands.
+func (a *asking) web() bool { return strings.HasPrefix(a.command, "web") }
 
 // checkAPI refuses what cannot be done by the API that is asked for.
 func (o *jobOptions) checkAPI() error {
@@ -43,10 +46,17 @@ func (o *jobOptions) checkAPI() error {
 		return usagef("--api is %q; it can be iid, fcm or auto", o.service.api)
 	}
 	if !o.asked.hasSuccessor() {
-		return usagef("the FCM Topic Subscription API has no call for bulksub %s; it works with --api iid until %s, when Google switches the Instance ID API off",
-			o.asked.command, lastDay)
+		return usagef("%s has no call for bulksub %s; %s", apiNames[apiFCM], o.asked.command, o.asked.withoutSuccessor())
 	}
 	return nil
+}
+
+// withoutSuccessor says what becomes of a command whose calls only the Instance ID API has.
+func (a *asking) withoutSuccessor() string {
+	if a.web() {
+		return "with --api iid there is one, but " + strings.ReplaceAll(webIsOver, "\n", " ")
+	}
+	return fmt.Sprintf("it works with --api iid until %s, when Google switches %s off", lastDay, apiNames[apiIID])
 }
 
 // chooseAPI takes the API that the command line says, else the one by which the job was begun,
