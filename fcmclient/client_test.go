@@ -39,8 +39,8 @@ func TestSubscribeAndUnsubscribe(t *testing.T) {
 func TestListAndGet(t *testing.T) {
 	service, c := standIn(t, iidtest.Config{FCM: iidtest.FCM{Page: 3}})
 	token := iidtest.Token(1, 1)
-	if all, err := c.List(t.Context(), token); err != nil || len(all) != 0 {
-		t.Fatal(all, err)
+	if list, err := c.List(t.Context(), token); err != nil || len(list.Subscriptions) != 0 || list.Date.IsZero() {
+		t.Fatal(list, err)
 	}
 	var want []string
 	for n := range 10 {
@@ -50,9 +50,9 @@ func TestListAndGet(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all, err := c.List(t.Context(), token)
+	list, err := c.List(t.Context(), token)
 	var got []string
-	for _, s := range all {
+	for _, s := range list.Subscriptions {
 		got = append(got, s.Topic)
 		if age := time.Since(s.Created); age < 0 || age > 48*time.Hour {
 			t.Errorf("%s was made %v ago", s.Topic, age)
@@ -173,8 +173,8 @@ func TestListWithoutEndIsRefused(t *testing.T) {
 			fmt.Fprint(w, `{"topicSubscriptions":[{"topicName":"news"}],"nextPageToken":"on"}`)
 		})
 	})
-	if all, err := c.List(t.Context(), "a:b"); kindOf(err) != "reply" {
-		t.Error(len(all), err)
+	if list, err := c.List(t.Context(), "a:b"); kindOf(err) != "reply" {
+		t.Error(len(list.Subscriptions), err)
 	}
 }
 

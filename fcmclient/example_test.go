@@ -44,11 +44,11 @@ func Example() {
 			log.Fatal(err)
 		}
 	}
-	topics, err := client.List(ctx, token)
+	list, err := client.List(ctx, token)
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, s := range topics {
+	for _, s := range list.Subscriptions {
 		fmt.Println(s.Topic)
 	}
 	// Output:

@@ -17,6 +17,14 @@ type Subscription struct {
 	Created time.Time // UTC; zero if the service does not say
 }
 
+// Listing is what the service says of a registration.
+type Listing struct {
+	Subscriptions []Subscription // sorted by topic
+	// Date is the service's clock when it answered, to the second; zero if it did not
+	// say.
+	Date time.Time
+}
+
 const (
 	// pageSize is the most that the service gives at a time, and also the most topics of one
 	// app instance: there is rarely a second page.
@@ -25,30 +33,32 @@ const (
 	mostPages = 100
 )
 
-// List asks for the subscriptions of a registration, sorted by topic:
-// GET …/topicSubscriptions, page by page. Errors are those of [Client.Subscribe].
-func (c *Client) List(ctx context.Context, registration string) ([]Subscription, error) {
+// List asks for the subscriptions of a registration: GET …/topicSubscriptions, page by page.
+// Errors are those of [Client.Subscribe].
+func (c *Client) List(ctx context.Context, registration string) (Listing, error) {
 	if err := iidclient.CheckToken(registration); err != nil {
-		return nil, err
+		return Listing{}, err
 	}
-	var all []Subscription
+	var list Listing
 	query := "pageSize=" + pageSize
 	for pages := 1; ; pages++ {
 		var next string
-		err := c.api.Do(ctx, c.question(query, registration), func(body []byte) error {
+		r := c.question(query, registration)
+		r.Heard = func(header http.Header) { list.Date, _ = http.ParseTime(header.Get("Date")) }
+		err := c.api.Do(ctx, r, func(body []byte) error {
 			some, following, err := decodePage(body)
-			all, next = append(all, some...), following
+			list.Subscriptions, next = append(list.Subscriptions, some...), following
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return Listing{}, err
 		}
 		if next == "" {
-			slices.SortFunc(all, func(a, b Subscription) int { return strings.Compare(a.Topic, b.Topic) })
-			return all, nil
+			slices.SortFunc(list.Subscriptions, func(a, b Subscription) int { return strings.Compare(a.Topic, b.Topic) })
+			return list, nil
 		}
 		if pages == mostPages {
-			return nil, &iidclient.ReplyError{Reason: "a list of subscriptions without an end"}
+			return Listing{}, &iidclient.ReplyError{Reason: "a list of subscriptions without an end"}
 		}
 		query = "pageSize=" + pageSize + "&pageToken=" + url.QueryEscape(next)
 	}

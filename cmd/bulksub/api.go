@@ -177,13 +177,16 @@ func (s *service) askIID(ctx context.Context) (date time.Time, err error) {
 	return harmless(err)
 }
 
-// askFCM asks the successor.
+// askFCM asks the successor likewise.
 func (s *service) askFCM(ctx context.Context) (date time.Time, err error) {
 	client, err := s.openSuccessor(s.flags.concurrency)
 	if err != nil {
 		return date, err
 	}
-	_, err = client.List(ctx, nobodysToken)
+	list, err := client.List(ctx, nobodysToken)
+	if err == nil {
+		return list.Date, nil
+	}
 	return harmless(err)
 }
 

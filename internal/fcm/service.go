@@ -39,12 +39,12 @@ func (s Service) Call(ctx context.Context, a pipeline.Action, tokens []string) (
 
 // info asks for the topics of a token, which is all that this API knows of it.
 func (s Service) info(ctx context.Context, token string) (pipeline.Outcome, error) {
-	all, err := s.Client.List(ctx, token)
+	list, err := s.Client.List(ctx, token)
 	if err != nil {
 		return pipeline.Outcome{}, err
 	}
-	facts := iid.Facts{Topics: make(map[string]string, len(all))}
-	for _, subscription := range all {
+	facts := iid.Facts{Topics: make(map[string]string, len(list.Subscriptions))}
+	for _, subscription := range list.Subscriptions {
 		facts.Topics[iid.Legible(subscription.Topic)] = subscription.Created.Format(time.DateOnly)
 	}
 	detail, err := json.Marshal(facts)
