@@ -78,7 +78,7 @@ func apnsError(format string, args ...any) error {
 // letters, digits, hyphens and periods (Apple, "CFBundleIdentifier").
 func CheckBundleID(app string) error {
 	if app == "" || strings.ContainsFunc(app, notInBundleID) {
-		return &ArgumentError{Name: "app", Problem: fmt.Sprintf("%q is no bundle ID; allowed are a-z A-Z 0-9 - .", cleanText(app))}
+		return &ArgumentError{Name: "app", Problem: fmt.Sprintf("%s is no bundle ID; allowed are a-z A-Z 0-9 - .", quoteText(app))}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package iidclient
 
 import (
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,21 +17,32 @@ const (
 // characters become spaces, anything as long as a push token or an access token
 // is shortened, and at most about 200 bytes are kept.
 func cleanText(s string) string {
+	return strings.TrimSpace(shorten(strings.Map(withoutControl, strings.ToValidUTF8(s, "?"))))
+}
+
+// quoteText shows an argument as it stands, blanks included, shortened as by cleanText.
+func quoteText(s string) string { return strconv.Quote(shorten(s)) }
+
+func withoutControl(r rune) rune {
+	if unicode.IsControl(r) {
+		return ' '
+	}
+	return r
+}
+
+func shorten(s string) string {
 	var b strings.Builder
-	for s != "" && b.Len() < cleanLimit {
-		run := tokenRun(s)
-		switch {
-		case run > longestRun:
+	for s != "" && b.Len() <= cleanLimit {
+		run := max(tokenRun(s), 1)
+		if run > longestRun {
 			b.WriteString(s[:runRemainder])
 			b.WriteString("…")
-		case run > 0:
+		} else {
 			b.WriteString(s[:run])
-		default:
-			run = writePlain(&b, s)
 		}
 		s = s[run:]
 	}
-	return cutAt(strings.TrimSpace(b.String()), cleanLimit)
+	return cutAt(b.String(), cleanLimit)
 }
 
 // tokenRun is the number of leading characters that a token may consist of.
@@ -49,19 +61,6 @@ func tokenByte(c byte) bool {
 		return true
 	}
 	return strings.IndexByte("-_:+/=%~", c) >= 0
-}
-
-func writePlain(b *strings.Builder, s string) int {
-	r, size := utf8.DecodeRuneInString(s)
-	switch {
-	case r == utf8.RuneError && size == 1:
-		b.WriteByte('?')
-	case unicode.IsControl(r):
-		b.WriteByte(' ')
-	default:
-		b.WriteString(s[:size])
-	}
-	return size
 }
 
 func cutAt(s string, limit int) string {

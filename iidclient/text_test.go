@@ -3,6 +3,7 @@ package iidclient
 import (
 	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +67,18 @@ func TestCheckTopic(t *testing.T) {
 			t.Errorf("%q: got %q, %v", in, got, err)
 		}
 	}
-	if _, err := CheckTopic("/topics/a b"); !strings.Contains(err.Error(), "' ' at position 10") {
-		t.Errorf("the place is not named: %v", err)
+	for in, want := range map[string]string{
+		"/topics/a b":            `topic: "/topics/a b" has ' ' at position 10; `,
+		" ":                      `topic: " " has ' ' at position 1; `,
+		"news\n":                 `topic: "news\n" has '\n' at position 5; `,
+		"a\xff":                  `topic: "a\xff" has '�' at position 2; `,
+		"private/":               `topic: "private/" has no name`,
+		testTokens(1)[0] + " ":   `topic: "dGVzdC1p… " has `,
+		strings.Repeat(" ", 999): `topic: "` + strings.Repeat(" ", cleanLimit) + `" has 999 characters`,
+	} {
+		if _, err := CheckTopic(in); !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", in, err, want)
+		}
 	}
 }
 
@@ -91,6 +102,10 @@ func FuzzCleanText(f *testing.F) {
 			if tokenRun(got[at:]) > longestRun {
 				t.Fatalf("%q shows a token: %q", s, got)
 			}
+		}
+		got, err := strconv.Unquote(quoteText(s))
+		if err != nil || len(got) > cleanLimit || got != s && !strings.Contains(got, "…") && len(got) < cleanLimit-utf8.UTFMax {
+			t.Fatalf("%q is quoted as %q, %v", s, got, err)
 		}
 	})
 }

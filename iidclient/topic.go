@@ -20,14 +20,14 @@ func CheckTopic(s string) (string, error) {
 	word := strings.TrimPrefix(name, privatePrefix)
 	switch {
 	case word == "":
-		return "", topicError("%q has no name", cleanText(s))
+		return "", topicError("%s has no name", quoteText(s))
 	case len(name) > maxTopic:
-		return "", topicError("%q has %d characters, at most %d are allowed", cleanText(s), len(name), maxTopic)
+		return "", topicError("%s has %d characters, at most %d are allowed", quoteText(s), len(name), maxTopic)
 	}
 	for i, r := range word {
 		if !topicRune(r) {
 			at := len(s) - len(word) + i
-			return "", topicError("%q has %q at position %d; allowed are a-z A-Z 0-9 - _ . ~ %%", cleanText(s), r, at+1)
+			return "", topicError("%s has %q at position %d; allowed are a-z A-Z 0-9 - _ . ~ %%", quoteText(s), r, at+1)
 		}
 	}
 	return name, nil

@@ -175,10 +175,10 @@ func planned() source.Tasks {
 	return remembered(func(fields []string) ([]pipeline.Action, error) {
 		topic, err := iidclient.CheckTopic(fields[1])
 		if err == nil && topic != fields[1] {
-			err = fmt.Errorf("%q is no name of a topic", fields[1])
+			err = fmt.Errorf("topic: %q is no name of a topic", fields[1])
 		}
 		if err != nil {
-			return nil, fmt.Errorf("the row's topic: %w", err)
+			return nil, err
 		}
 		return []pipeline.Action{{Op: pipeline.Op(fields[0]), Topic: topic}}, nil
 	})

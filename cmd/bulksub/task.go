@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -146,7 +145,7 @@ func (f *topicFlags) take(fields []string) (topics, others []string, err error) 
 	}
 	topic, err := iidclient.CheckTopic(fields[0])
 	if err != nil {
-		return nil, nil, fmt.Errorf("the row's topic: %w", err)
+		return nil, nil, err
 	}
 	return []string{topic}, fields[1:], nil
 }
