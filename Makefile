@@ -6,11 +6,12 @@ BENCH   ?= .
 
 # Within a function's argument a comma would end it.
 comma := ,
+benchstat := v0.0.0-20260908200009-22c9c6c9d4da
 
 staticcheck := go tool -modfile=internal/tools/staticcheck.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-faults deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench bench-grow bench-storage bench-parts build sbom vulncheck clean cgo postgres faults
+.PHONY: help test test-faults deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench bench-grow bench-compare bench-storage bench-parts build sbom vulncheck clean cgo postgres faults
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +64,16 @@ bench: postgres ## tokens a second, beside Google's Go SDK and the floor; ROWS=1
 
 bench-grow: postgres ## what more tokens cost: time, memory, bytes, the first call; SIZES=1000000,10000000
 	cd internal/bench && go run . -grow $(or $(SIZES),1000000$(comma)10000000$(comma)50000000)
+
+# Ten times each, some ten minutes for both.
+hot := go test -run '^$$' -bench 'BatcherAdd|EncodeBatch|DecodeResults|CSV$$|Record$$' -benchmem -count $(or $(RUNS),10) ./pipeline ./iidclient ./source ./sink
+
+bench-compare: postgres ## the hot paths, before and after: those of BASE=HEAD~1 beside the working tree's, by benchstat
+	rm -rf bin/base && mkdir -p bin/base && git archive $(or $(BASE),HEAD~1) | tar -x -C bin/base
+	cd bin/base && $(hot) >../before.txt
+	$(hot) >bin/after.txt
+	go run golang.org/x/perf/cmd/benchstat@$(benchstat) bin/before.txt bin/after.txt
+	rm -rf bin/base
 
 bench-storage: postgres ## ways of keeping results, beside each other; ROWS=100000 RUNS=1 is short
 	cd internal/bench && go run ./storage -rows $(or $(ROWS),1000000) -runs $(or $(RUNS),3)

@@ -23,18 +23,26 @@ import (
 
 const benchRows = 1_000_000
 
-// BenchmarkPostgresToPostgres subscribes 1,000,000 tokens of 163 characters from
-// a table with a bigint key into the ledger: the real program, a real PostgreSQL
-// and the stand-in, each a process of its own on this machine, over loopback at
-// no added latency.
-func BenchmarkPostgresToPostgres(b *testing.B) {
-	benchTable(b, benchRows, "subscribe")
-}
-
-// BenchmarkFirstSync is the same for a topic that comes under sync: each of the
-// subscriptions is planned and believed.
+// BenchmarkFirstSync brings a topic under sync: each of 1,000,000 subscriptions is planned and believed. The
+// real program, a real PostgreSQL and the stand-in are processes of their own on this machine, at no added latency.
 func BenchmarkFirstSync(b *testing.B) {
-	benchTable(b, benchRows, "sync")
+	url, program := pgtest.URL(b), buildProgram(b)
+	fillBenchTable(b, url, benchRows)
+	endpoint, credentials := startEmulator(b, program)
+	for i := 0; b.Loop(); i++ {
+		cmd := exec.Command(program, "sync", "--topic", fmt.Sprintf("bench-%d", i), "--table", "bench", "--rate", "0", "--quiet", "--json",
+			"--database-url", url, "--endpoint", endpoint, "--credentials", credentials)
+		out, err := cmd.Output()
+		if err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		var s summary
+		if err := json.Unmarshal(out, &s); err != nil || s.OK != benchRows {
+			b.Fatalf("%v: %s", err, out)
+		}
+		b.ReportMetric(float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024, "peak-MiB")
+	}
+	b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
 
 // BenchmarkNightlySync makes a topic equal to a table of which 10,000 subscriptions
@@ -78,34 +86,6 @@ func benchNight(b *testing.B, beliefs int) {
 		}
 		b.ReportMetric(float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024, "peak-MiB")
 	}
-}
-
-// BenchmarkPeakMemory is the same with few rows and with many: the peak is to be
-// the same (P6).
-func BenchmarkPeakMemory(b *testing.B) {
-	for _, rows := range []int{100_000, 1_000_000, 10_000_000} {
-		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) { benchTable(b, rows, "subscribe") })
-	}
-}
-
-func benchTable(b *testing.B, rows int, command string) {
-	url, program := pgtest.URL(b), buildProgram(b)
-	fillBenchTable(b, url, rows)
-	endpoint, credentials := startEmulator(b, program)
-	for i := 0; b.Loop(); i++ {
-		cmd := exec.Command(program, command, "--topic", fmt.Sprintf("bench-%d", i), "--table", "bench", "--rate", "0", "--quiet", "--json",
-			"--database-url", url, "--endpoint", endpoint, "--credentials", credentials)
-		out, err := cmd.Output()
-		if err != nil {
-			b.Fatalf("%v: %s", err, out)
-		}
-		var s summary
-		if err := json.Unmarshal(out, &s); err != nil || s.OK != int64(rows) {
-			b.Fatalf("%v: %s", err, out)
-		}
-		b.ReportMetric(float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024, "peak-MiB")
-	}
-	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
 
 func buildProgram(b testing.TB) string {
