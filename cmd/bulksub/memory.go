@@ -8,7 +8,7 @@ import (
 // memoryAim is what a job with the default concurrency does with, and smallCallAim
 // what each call of one token may take besides.
 const (
-	memoryAim    = 30 << 20
+	memoryAim    = 32 << 20
 	smallCallAim = 128 << 10
 	// groupedAim is for a segment of rows that come in the order of their topics, which
 	// is read at once.
