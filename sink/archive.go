@@ -20,6 +20,25 @@ type column struct {
 // table has until the transaction ends. Values become text there, and are read
 // back, under the same settings whoever prunes and whoever brings back.
 func (p *Pruner) chunk(ctx context.Context, do func(context.Context, pgx.Tx, []column) error) error {
+	return p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `set local datestyle to iso; set local intervalstyle to postgres;
+			set local extra_float_digits to 3; set local lc_monetary to 'C'; select from `+p.Relation.Name+` where false`)
+		if err != nil {
+			return err
+		}
+		rows, _ := tx.Query(ctx, `
+			select attname::text, format_type(atttypid, atttypmod), attgenerated <> '' from pg_attribute
+			where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum`, p.Relation.Name)
+		columns, err := pgx.CollectRows(rows, pgx.RowToStructByPos[column])
+		if err != nil {
+			return err
+		}
+		return do(ctx, tx, columns)
+	})
+}
+
+// transact runs do in a transaction behind the fence.
+func (p *Pruner) transact(ctx context.Context, do func(context.Context, pgx.Tx) error) error {
 	return p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		return postgres.Transact(ctx, p.Pool, func(tx pgx.Tx) error {
 			if p.Fence != nil {
@@ -27,19 +46,7 @@ func (p *Pruner) chunk(ctx context.Context, do func(context.Context, pgx.Tx, []c
 					return err
 				}
 			}
-			_, err := tx.Exec(ctx, `set local datestyle to iso; set local intervalstyle to postgres;
-				set local extra_float_digits to 3; set local lc_monetary to 'C'; select from `+p.Relation.Name+` where false`)
-			if err != nil {
-				return err
-			}
-			rows, _ := tx.Query(ctx, `
-				select attname::text, format_type(atttypid, atttypmod), attgenerated <> '' from pg_attribute
-				where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum`, p.Relation.Name)
-			columns, err := pgx.CollectRows(rows, pgx.RowToStructByPos[column])
-			if err != nil {
-				return err
-			}
-			return do(ctx, tx, columns)
+			return do(ctx, tx)
 		})
 	})
 }

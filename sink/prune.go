@@ -29,6 +29,9 @@ const pruneChunk = 1000
 // transaction takes at most 1,000 rows; a run that was cut short is finished by
 // pruning again. What a deleted row takes with it in other tables (on delete
 // cascade) is not archived.
+//
+// With a Lag, it looks before each transaction how far the standbys that are connected are behind, and
+// waits, looking again each second, until none is further than that.
 type Pruner struct {
 	Pool     *pgxpool.Pool
 	Job      Job
@@ -38,7 +41,10 @@ type Pruner struct {
 	Max      float64 // the share of the job's rows that may go
 	NoneOK   bool    // where no row of the job was ok, all may go: somebody has looked
 	Retry    postgres.Retrier
-	Fence    Fence // before each chunk; nil: none
+	Fence    Fence              // before each chunk; nil: none
+	Lag      int64              // bytes of the log that a standby may have yet to replay; 0: no standby is looked at
+	OnWait   func(behind int64) // told of the first wait for a standby, in bytes; nil: nobody is
+	waited   bool
 }
 
 // PruneBrakeError is the prune brake: too many rows would go.
@@ -94,11 +100,12 @@ func (p *Pruner) Check(ctx context.Context) error {
 	if r.Kind != "table" {
 		return r.Flaw("only the rows of a table can be pruned, and this is a %s", r.Kind)
 	}
-	var inherited, readable, granted bool
+	var inherited, readable, granted, watching bool
 	err := p.Pool.QueryRow(ctx, `
 		select c.relhassubclass and c.relkind = 'r', has_table_privilege(c.oid, 'delete'), not exists (
-			select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and not has_column_privilege(c.oid, a.attnum, 'select'))
-		from pg_class c where c.oid = to_regclass($1)`, r.Name).Scan(&inherited, &granted, &readable)
+			select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and not has_column_privilege(c.oid, a.attnum, 'select')),
+			pg_has_role('pg_read_all_stats', 'usage')
+		from pg_class c where c.oid = to_regclass($1)`, r.Name).Scan(&inherited, &granted, &readable, &watching)
 	switch {
 	case err != nil:
 		return r.Explain(err)
@@ -106,6 +113,8 @@ func (p *Pruner) Check(ctx context.Context) error {
 		return r.Flaw("other tables inherit from it, whose rows have columns that it does not know; prune each of those by itself")
 	case !readable:
 		return r.Flaw("this user may not read all of its columns, and the whole row goes into the archive; grant select on it")
+	case p.Lag > 0 && !watching:
+		return r.Flaw("this user may not see how far standbys are behind, and the prune is to wait for them; grant pg_read_all_stats (or pg_monitor) to it")
 	case p.Mode == PruneMark:
 		return p.checkMark(ctx)
 	case !granted:
@@ -176,6 +185,9 @@ func (p *Pruner) segments(ctx context.Context) (numbers []int, err error) {
 func (p *Pruner) pruneSegment(ctx context.Context, segment int) error {
 	for last, seen := (*string)(nil), pruneChunk; seen == pruneChunk; {
 		var until *string
+		if err := p.keepPace(ctx); err != nil {
+			return err
+		}
 		err := p.chunk(ctx, func(ctx context.Context, tx pgx.Tx, columns []column) error {
 			return tx.QueryRow(ctx, p.statement(columns), p.Job.ID, segment, last, pruneChunk, p.Relation.Name, p.marked()).Scan(&seen, &until)
 		})

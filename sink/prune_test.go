@@ -441,13 +441,15 @@ func TestPruneCheck(t *testing.T) {
 		create table d (id int primary key, token text, pruned_at timestamptz, day date); create view v as select * from d;
 		create table parent (id int primary key, token text); create table child (more text) inherits (parent);
 		create role reader; grant select on d to reader; create role marker; grant select, update (pruned_at) on d to marker;
-		create role blind; grant select (id, token), delete on d to blind`)
+		create role blind; grant select (id, token), delete on d to blind;
+		create role watcher in role pg_read_all_stats; grant select, delete on d to watcher`)
 	t.Cleanup(func() {
-		db.Exec(context.Background(), `drop owned by reader, marker, blind; drop role reader, marker, blind`)
+		db.Exec(context.Background(), `drop owned by reader, marker, blind, watcher; drop role reader, marker, blind, watcher`)
 	})
 	for name, test := range map[string]struct {
 		wanted             postgres.Wanted
 		role, mode, column string
+		lag                int64
 		flaw               string
 	}{
 		"table":         {mode: PruneDelete},
@@ -459,6 +461,8 @@ func TestPruneCheck(t *testing.T) {
 		"half blind":    {role: "blind", mode: PruneDelete, flaw: "may not read all of its columns"},
 		"no mark right": {role: "reader", mode: PruneMark, column: "pruned_at", flaw: `grant update ("pruned_at")`},
 		"marker":        {role: "marker", mode: PruneMark, column: "pruned_at"},
+		"no watcher":    {role: "marker", mode: PruneMark, column: "pruned_at", lag: 1, flaw: "grant pg_read_all_stats"},
+		"watcher":       {role: "watcher", mode: PruneDelete, lag: 1},
 		"no column":     {mode: PruneMark, column: `gone "at`, flaw: `add column "gone ""at" timestamptz`},
 		"wrong type":    {mode: PruneMark, column: "day", flaw: "of type date"},
 	} {
@@ -475,7 +479,7 @@ func TestPruneCheck(t *testing.T) {
 			}
 			r, err := postgres.Resolve(t.Context(), as, test.wanted)
 			must(t, err)
-			err = (&Pruner{Pool: as, Relation: r, Mode: test.mode, Column: test.column}).Check(t.Context())
+			err = (&Pruner{Pool: as, Relation: r, Mode: test.mode, Column: test.column, Lag: test.lag}).Check(t.Context())
 			if _, ok := errors.AsType[*postgres.RelationError](err); ok != (test.flaw != "") {
 				t.Fatalf("check: %v", err)
 			}
