@@ -31,6 +31,7 @@ grant insert, update, delete on bulksub.subscriptions to bulksub_writer;
 grant insert, update on bulksub.tokens to bulksub_writer;
 
 -- Prunes as well, into the archive and back. In the table it needs select and delete (--prune delete) or update of the
--- column that is marked, and insert to bring rows back.
+-- column that is marked, and insert to bring rows back. --prune-lag needs to see the standbys, and so everybody's sessions:
+-- if you want that, grant pg_read_all_stats to bulksub_pruner.
 grant bulksub_writer to bulksub_pruner;
 grant insert, update on bulksub.pruned to bulksub_pruner;

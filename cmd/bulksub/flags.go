@@ -93,6 +93,7 @@ func (f *serviceFlags) check() error {
 type pruneFlags struct {
 	mode, column string
 	max          share
+	lagMiB       uint32
 }
 
 func (f *pruneFlags) add(flags *pflag.FlagSet) {
@@ -104,7 +105,11 @@ func (f *pruneFlags) addLimits(flags *pflag.FlagSet) {
 	flags.StringVar(&f.column, "prune-column", "pruned_at", "`NAME` of the timestamptz column that is marked")
 	f.max = 0.2
 	flags.Var(&f.max, "prune-max", "prune nothing when more than this share of rows would go")
+	flags.Uint32Var(&f.lagMiB, "prune-lag", 0, "prune on only while no connected standby has more than this many `MIB` of the log yet to replay; 0: look at none")
 }
+
+// lag is how many bytes a standby may be behind.
+func (f *pruneFlags) lag() int64 { return int64(f.lagMiB) << 20 }
 
 func (f *pruneFlags) on() bool { return f.mode != "off" }
 

@@ -139,7 +139,7 @@ func (in *input) checkPrune(ctx context.Context, f pruneFlags) error {
 	if !f.on() {
 		return nil
 	}
-	p := &sink.Pruner{Pool: in.pool, Relation: in.relation, Mode: f.mode, Column: f.column}
+	p := &sink.Pruner{Pool: in.pool, Relation: in.relation, Mode: f.mode, Column: f.column, Lag: f.lag()}
 	if err := p.Check(ctx); err != nil {
 		return err
 	}

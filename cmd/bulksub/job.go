@@ -91,6 +91,7 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 	}
 	defer j.close(log)
 	j.tellLosses(log)
+	j.tellWaits(log)
 	shown, err := startTelemetry(o.metrics, o.asked.command, log, j.collectors()...)
 	if err != nil {
 		return err
@@ -149,6 +150,15 @@ func (j *job) tellLosses(log *slog.Logger) {
 		}
 		log.Warn("a segment was lost: another process has taken it over; its rows are recorded there", "segment", segment)
 	})
+}
+
+// tellWaits has the log tell of a prune that waits for a standby.
+func (j *job) tellWaits(log *slog.Logger) {
+	if l, ok := j.sink.(*inDatabase); ok {
+		l.pruner.OnWait = func(behind int64) {
+			log.Warn("a standby is behind: the prune waits for it, and goes on by itself", "mib", behind>>20)
+		}
+	}
 }
 
 // collectors are where the job's metrics come from.

@@ -88,7 +88,7 @@ func (j *job) openDatabase(ctx context.Context) error {
 	l := &inDatabase{Postgres: p}
 	l.pruner = &sink.Pruner{
 		Pool: in.pool, Job: p.Job(), Relation: in.relation,
-		Mode: o.prune.mode, Column: o.prune.column, Max: float64(o.prune.max),
+		Mode: o.prune.mode, Column: o.prune.column, Max: float64(o.prune.max), Lag: o.prune.lag(),
 		Retry: postgres.Retrier{Patience: o.service.patience, Timeout: pruneTimeout},
 	}
 	j.sink, j.database = l, p

@@ -28,7 +28,8 @@ func pruneCommand() *cobra.Command {
 Only rows that still hold the token that was judged go. Each whole row is archived in
 bulksub.pruned first, and comes back with bulksub unprune JOB. Nothing goes when more than --prune-max
 of the job's rows would, or when not one of its rows was ok: then the tokens may be alive, and asked
-about in a wrong way. With --none-ok they go all the same, whatever their share.`,
+about in a wrong way. With --none-ok they go all the same, whatever their share. With --prune-lag the
+prune waits for standbys that are too far behind, before each 1,000 rows.`,
 		Args: oneJob,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.mode != sink.PruneDelete && f.mode != sink.PruneMark {
@@ -36,6 +37,9 @@ about in a wrong way. With --none-ok they go all the same, whatever their share.
 			}
 			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *sink.Pruner) error {
 				p.NoneOK = noneOK
+				p.OnWait = func(behind int64) {
+					fmt.Fprintf(cmd.ErrOrStderr(), "a standby is %s MiB behind; the prune waits for it\n", thousands(behind>>20))
+				}
 				return prune(ctx, cmd.OutOrStdout(), p)
 			})
 		},
@@ -126,7 +130,7 @@ func withPruner(cmd *cobra.Command, l ledgerFlags, f pruneFlags, name string, do
 			return err
 		}
 		return do(ctx, &sink.Pruner{
-			Pool: pool, Job: j, Relation: r, Mode: f.mode, Column: f.column, Max: float64(f.max),
+			Pool: pool, Job: j, Relation: r, Mode: f.mode, Column: f.column, Max: float64(f.max), Lag: f.lag(),
 			Retry: postgres.Retrier{Patience: time.Minute, Timeout: pruneTimeout},
 		})
 	})

@@ -54,7 +54,7 @@ this list to what there is.
 	F22  table, column or right goes in the middle of a job: TestTableChangesMidway, source TestPostgresTableChangesMidway, source TestPostgresRightRevokedMidway
 	F23  rows come, change and go while they are read: TestRowsComeAndGo, source TestPostgresRowsComeAndGo
 	F24  a snapshot held for long: source TestPostgresHoldsNoSnapshot
-	F25  a standby that lags: TestStandbyLags
+	F25  a standby that lags: TestStandbyLags, TestPruneWaitsForAStandby
 	F27  processes started at once: sink TestEightProcessesMakeOneJob, migrations TestEightProcessesAtOnceOneApplies
 	F28  two processes with one host name: cmd/bulksub TestProcessesInChaos, sink TestOnlyDeadProcessesAreBuried
 	F29  a zombie commits after a takeover: cmd/bulksub TestProcessesInChaos, sink TestZombie, sink TestZombieLosesByFinish, sink TestZombieHasNoEffect

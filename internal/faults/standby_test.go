@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -8,8 +10,28 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/bulksub/bulksub/iidclient/iidtest"
+	"github.com/bulksub/bulksub/internal/pgcluster"
 	"github.com/bulksub/bulksub/internal/trial"
 )
+
+// standbyOf is a standby that follows the scene's cluster, and a way into it.
+func (s *scene) standbyOf(cluster *pgcluster.Cluster) (*pgcluster.Cluster, *pgxpool.Pool) {
+	t := s.t
+	t.Helper()
+	standby, err := cluster.Standby(t.Context())
+	must(t, err)
+	t.Cleanup(standby.Stop)
+	pool, err := pgxpool.New(t.Context(), standby.URL("postgres"))
+	must(t, err)
+	t.Cleanup(pool.Close)
+	s.exec(`do $$ begin
+		while not exists (select from pg_stat_replication where replay_lsn is not null) loop
+			perform pg_stat_clear_snapshot(), pg_sleep(0.01);
+		end loop;
+	end $$`)
+	return standby, pool
+}
 
 // F25: the URL names a standby as well, which lags behind by half of the rows and some tokens, and is all that there is for
 // a while. Nothing is read of it: a page that ended too early would be the end of the table, and an old token would be
@@ -19,13 +41,8 @@ func TestStandbyLags(t *testing.T) {
 	s, cluster := clusterScene(t, trial.Mixed)
 	s.exec(`create table later as select * from users where id > 5000;
 		delete from users where id > 5000; update users set token = 'old-' || token where id <= 100`)
-	standby, err := cluster.Standby(t.Context())
-	must(t, err)
-	t.Cleanup(standby.Stop)
-	behind, err := pgxpool.New(t.Context(), standby.URL("postgres"))
-	must(t, err)
-	t.Cleanup(behind.Close)
-	_, err = behind.Exec(t.Context(), `select pg_wal_replay_pause()`)
+	standby, behind := s.standbyOf(cluster)
+	_, err := behind.Exec(t.Context(), `select pg_wal_replay_pause()`)
 	must(t, err)
 	s.exec(`insert into users table later; update users set token = replace(token, 'old-', '') where id <= 100`)
 
@@ -61,6 +78,85 @@ func TestStandbyLags(t *testing.T) {
 	reached(t, "rows were behind on the standby", lag, 5100)
 	reached(t, "statements came to the standby", asked.Load(), 3)
 	s.refusesStandby(second.url(""))
+}
+
+// progress is how far a job is when its prune waits.
+type progress struct{ Calls, Results, Pruned, Left int64 }
+
+// F25: a standby has stopped replaying before the job begins, and does so again in the middle of its prune. The job makes
+// all its calls and records all results meanwhile; the prune stands still each time until the standby goes on.
+func TestPruneWaitsForAStandby(t *testing.T) {
+	t.Parallel()
+	s, cluster := clusterScene(t, iidtest.Mix{Dead: 0.15}, "wal_receiver_status_interval=1s")
+	s.roles()
+	s.exec(`create role pruner login in role bulksub_pruner; grant select, delete on users to pruner`)
+	s.Env = []string{"DATABASE_URL=" + s.proxy.url("pruner")}
+	args := []string{"--prune", "delete", "--prune-lag", "1"}
+	if code, last := s.Run(s.args(args...)...); code != 65 || !strings.Contains(last.Words, "grant pg_read_all_stats") {
+		t.Errorf("a user who may not see standbys ended with %d: %s", code, last.Words)
+	}
+	s.exec(`grant pg_read_all_stats to pruner`)
+
+	_, behind := s.standbyOf(cluster)
+	do := func(db *pgxpool.Pool, sql string) {
+		if _, err := db.Exec(context.Background(), sql); err != nil {
+			t.Error(err)
+		}
+	}
+	fallBehind := func() {
+		do(behind, `select pg_wal_replay_pause()`)
+		do(s.db, `select pg_logical_emit_message(false, '', repeat('x', 2 << 20))`)
+	}
+	var calls atomic.Int64
+	s.Each(func() { calls.Add(1) })
+	var mu sync.Mutex
+	var waits []progress
+	var looks, chunks int
+	s.proxy.obey(func(m message) fate {
+		mu.Lock()
+		defer mu.Unlock()
+		if m.asks("insert into bulksub.pruned") {
+			if chunks++; chunks == 1 {
+				fallBehind()
+				looks = 0
+			}
+		}
+		if m.asks("from pg_stat_replication") {
+			if looks++; looks == 2 { // it has seen how far the standby is behind, and looks again
+				at := progress{Calls: calls.Load()}
+				if err := s.db.QueryRow(context.Background(), `
+					select (select count(*) from bulksub.rows), (select count(*) from bulksub.pruned), (select count(*) from users)`,
+				).Scan(&at.Results, &at.Pruned, &at.Left); err != nil {
+					t.Error(err)
+				}
+				waits = append(waits, at)
+				do(behind, `select pg_wal_replay_resume()`)
+			}
+		}
+		return pass
+	})
+	fallBehind()
+	code, last := s.Run(s.args(args...)...)
+	s.judge(code, last)
+	if want := []progress{{batches, rows, 0, rows}, {batches, rows, 1000, rows - 1000}}; !slices.Equal(waits, want) {
+		t.Errorf("the prune has waited at %v, want %v", waits, want)
+	}
+	if last.Pruned != last.NotFound || last.Pruned <= 1000 || strings.Count(last.Words, "the prune waits") != 1 {
+		t.Errorf("%d pruned of %d: %s", last.Pruned, last.NotFound, last.Words)
+	}
+
+	s.connect()
+	if out, err := s.tool("unprune", "it"); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	fallBehind()
+	mu.Lock()
+	looks = 0
+	mu.Unlock()
+	out, err := s.tool("prune", "it", "--prune-lag", "1")
+	if err != nil || len(waits) != 3 || waits[2].Left != rows || strings.Count(out, "the prune waits") != 1 {
+		t.Errorf("bulksub prune has waited at %v: %v: %s", waits, err, out)
+	}
 }
 
 // A database that is only a standby is refused by name, unless the URL says that it will do.
