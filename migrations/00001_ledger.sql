@@ -120,7 +120,7 @@ create table bulksub.tokens (
 create table bulksub.synced (
 	topic text        collate "C" not null check (topic <> ''),
 	kind  text        not null check (kind <> ''), -- what the sync was asked, whatever its jobs are called
-	service text      not null default '', -- the project, and where that is not Google's, the address
+	service text      not null default '', -- its address
 	since timestamptz not null default clock_timestamp(),
 	primary key (topic, kind)
 );

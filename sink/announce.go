@@ -83,9 +83,7 @@ func (p *Postgres) Unanswered(ctx context.Context, a pipeline.Action, tokens []s
 		var notes pgx.Batch
 		notes.Queue(linger, p.job.ID, p.caller.lingers)
 		if p.someSynced.Load() {
-			notes.Queue(`
-				update bulksub.subscriptions s set caller = 0 from unnest($2::text[]) as was (token)
-				where s.topic = $1 and s.caller = $3 and`+sameToken, a.Topic, allStorable(tokens), p.caller.number)
+			notes.Queue(doubt, a.Topic, allStorable(tokens), p.caller.lingers, p.caller.service)
 		}
 		return p.pool.SendBatch(ctx, &notes).Close()
 	})
@@ -94,6 +92,16 @@ func (p *Postgres) Unanswered(ctx context.Context, a pipeline.Action, tokens []s
 	}
 	return nil
 }
+
+// doubt is the statement for what such a call changes. Another row of the job with the same token may have
+// been answered meanwhile.
+const doubt = `
+	insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted, caller)
+	select $1, token, 0, '-infinity', clock_timestamp() + $3::interval, 0 from (select distinct unnest($2::text[]) as token) as now
+	where exists (select from bulksub.synced where topic = $1 and service = $4)
+	order by hashtextextended(token, 0)
+	on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
+	do update set doubted = greatest(s.doubted, excluded.doubted), caller = 0`
 
 // linger is the statement for a job with calls that nobody will hear the end of.
 const linger = `update bulksub.jobs set lingers = greatest(lingers, clock_timestamp() + $2::interval) where id = $1`

@@ -181,6 +181,24 @@ func TestItsOwnDead(t *testing.T) {
 	}
 }
 
+// TestUnansweredTwin: the answer for another row with the same token ends no doubt of a call that has none.
+func TestUnansweredTwin(t *testing.T) {
+	t.Parallel()
+	for _, want := range []pipeline.Action{drop("news"), add("news")} {
+		db := pgtest.New(t)
+		mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k'); insert into bulksub.subscriptions (topic, token, job_id) values ('news', 't', 0)`)
+		p := newPostgres(t, db, "job")
+		c := claim(t, p, 2)
+		for range 2 {
+			must(t, p.Announce(t.Context(), want, []string{"t"}))
+		}
+		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{want}}}))
+		must(t, p.Unanswered(t.Context(), want, []string{"t"}))
+		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[1], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{want}}}))
+		wantBeliefs(t, db, "news t?")
+	}
+}
+
 // TestAnnounced: what a call is about to change is in doubt until its result is recorded,
 // and what a result does not tell of stays so.
 func TestAnnounced(t *testing.T) {

@@ -42,7 +42,7 @@ type Difference struct {
 	Add        int64 `json:"add"`        // wanted and not believed
 	Assert     int64 `json:"assert"`     // wanted, believed and sent again
 	Remove     int64 `json:"remove"`     // believed and not wanted
-	Doubted    int64 `json:"doubted"`    // of those, in doubt: an earlier run may have removed them
+	Doubted    int64 `json:"doubted"`    // of those, the service has never said that it holds them
 	Duplicates int64 `json:"duplicates"` // rows beyond the first for a token and topic that is sent
 	Malformed  int64 `json:"malformed"`  // rows whose token or topic is not worth a call
 	Batches    int64 `json:"batches"`
@@ -81,8 +81,8 @@ func (s Sync) brake(d Difference) error {
 	return nil
 }
 
-// sure is what would be removed of what is believed, without what is in doubt: to remove
-// that once more is no accident.
+// sure is what would be removed of what is believed, without what may never have been held: to
+// remove that is no accident.
 func (d Difference) sure() (removed, of int64) { return d.Remove - d.Doubted, d.Believed - d.Doubted }
 
 const (
@@ -186,7 +186,7 @@ func (p *Postgres) sameService(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// OtherServiceError is a topic that is under sync for another project, or at another address.
+// OtherServiceError is a topic that is under sync at another address.
 type OtherServiceError struct{ Topic, Service, Called string }
 
 func (e *OtherServiceError) Error() string {

@@ -61,7 +61,8 @@ func (s Sync) with(kind string) string {
 			where topic %s and not (since = '-infinity' and job_id = any(%[3]s))
 		), changes as materialized (
 			select op, topic, token, known, doubted, usable, count(*) as copies from (
-				select case when w.here then 'subscribe' else 'unsubscribe' end as op, h.token is not null as known, h.doubted,
+				select case when w.here then 'subscribe' else 'unsubscribe' end as op, h.token is not null as known,
+					h.doubted and h.since = '-infinity' as doubted,
 					coalesce(w.topic, h.topic) as topic, coalesce(w.token, h.token) as token,
 					h.token is not null or coalesce(w.topic ~ %[5]s and w.token !~ %s and octet_length(w.token) <= 4096, false) as usable
 				from wanted w full join held h on h.token = w.token and h.topic = w.topic

@@ -200,13 +200,14 @@ func TestSyncBrake(t *testing.T) {
 	wantText(t, fmt.Sprint(err), "3 of 10 subscriptions would be removed, more than 20 %", "--max-remove 31%")
 }
 
-// TestBrakeCountsWhatIsSure: to remove once more what may be removed already is no accident.
+// TestBrakeCountsWhatIsSure: to remove what may never have been held is no accident; what was held, is one though it is in doubt.
 func TestBrakeCountsWhatIsSure(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	mustExec(t, db, `
-		insert into bulksub.subscriptions (topic, token, job_id, doubted, caller)
-		select 'a', 't' || n, 0, case when n > 10 then clock_timestamp() end, case when n > 10 then 0 end from generate_series(1, 20) n`)
+		insert into bulksub.subscriptions (topic, token, job_id, since, doubted, caller)
+		select 'a', 't' || n, 0, case when n > 10 then '-infinity' else clock_timestamp() end, case when n > 10 or n < 3 then clock_timestamp() end, 0
+		from generate_series(1, 20) n`)
 	for from, trips := range map[int]bool{3: false, 4: true} {
 		s := wish(t, db, "a", some("a", from, 10))
 		s.MaxRemove = 0.2

@@ -43,7 +43,7 @@ func TestDoctorsRightsAreEnough(t *testing.T) {
 			role := "bulksub_" + strings.ToLower(rand.Text())
 			must(`alter table users add pruned_at timestamptz; create table devices (id int primary key, token text, fcm_token text);
 				insert into devices select n, lpad(to_hex(n), 64, 'f') from generate_series(1, 100) n;
-				insert into bulksub.synced (topic, kind, service) values ('synced', 'k', 'bulksub-stand-in at ` + p.Service.URL + `'); create role ` + role + `; grant ` + test.source + ` to ` + role)
+				insert into bulksub.synced (topic, kind, service) values ('synced', 'k', '` + p.Service.URL + `'); create role ` + role + `; grant ` + test.source + ` to ` + role)
 			defer db.Exec(t.Context(), `drop owned by `+role+`; drop role `+role)
 			args := append(strings.Fields(test.args), "--database-url", db.Config().ConnString()+"&options=-crole%3D"+role)
 			grants := grantAll(t, p, db, role, args)

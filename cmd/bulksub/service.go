@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"net/url"
+	"strings"
 
 	"github.com/bulksub/bulksub/fcmclient"
 	"github.com/bulksub/bulksub/iidclient"
@@ -67,13 +69,13 @@ func openCredential(ctx context.Context, f serviceFlags) (iidclient.Credential, 
 	}
 }
 
-// name tells the service from others, of which nothing is believed that is believed of this one.
+// name tells the service from others, of which nothing is believed that is believed of this one: its address.
 func (s *service) name() string {
-	switch s.flags.endpoint {
-	case iidclient.DefaultEndpoint, s.project:
-		return s.project
+	u, err := url.Parse(s.flags.endpoint)
+	if err != nil {
+		return s.flags.endpoint
 	}
-	return s.project + " at " + s.flags.endpoint
+	return strings.ToLower(u.Scheme+"://"+u.Host) + strings.TrimSuffix(u.Path, "/")
 }
 
 // warm finds out whether the credential works, before the first call.
