@@ -28,7 +28,8 @@ the seventh again. `make test` tries three.
 # Faults and their tests
 
 A test of another package stands with its directory, a script of cmd/bulksub/testdata with its file. TestTable holds
-this list to what there is.
+this list to what there is. F38 is played against the client alone: the program sends its pings at intervals that would
+make a test wait for half a minute.
 
 	F01  kill -9 at a random moment: TestSeeds, cmd/bulksub TestKilledRunsGoOn, cmd/bulksub TestKilledSyncGoesOn, cmd/bulksub TestKilledImportsGoOn
 	F02  kill -9 at every step of a batch's life: TestKilledAtEveryRequestAndReply, TestKilledAtEverySystemCall
@@ -65,7 +66,7 @@ this list to what there is.
 	F34  empty names: sink TestLedgerRefusesEmptyNames, arguments.txtar
 	F35  an answer that is lost, reset or cut short: TestUndeliveredVerdicts, trouble.txtar, iidclient TestLostReplies
 	F36  an answer that drips, never ends, or expands: TestAnswersWithoutEnd, iidclient TestTimeoutEndsACall
-	F37  GOAWAY, REFUSED_STREAM: iidclient TestHTTP2IsUsedAndSurvivesGoAway, iidclient TestRefusedStreamIsSentAgainWhole
+	F37  GOAWAY, REFUSED_STREAM: TestGoAway, TestRefusedStreams, iidclient TestHTTP2IsUsedAndSurvivesGoAway, iidclient TestRefusedStreamIsSentAgainWhole, fcmclient TestGoAwayLosesNothing, fcmclient TestRefusedStreamIsSentAgain
 	F38  a dead connection that is used again: iidclient TestADeadConnectionIsFound
 	F39  503 with any Retry-After: iidclient TestRetryAfterIsKept, iidclient FuzzParseRetryAfter, pipeline TestRespect
 	F40  429, and exhausted tokens: pipeline TestQuotaIsFound, pipeline TestExhaustedTokensSlowEverythingDown, sink TestQuotaSlowsAll

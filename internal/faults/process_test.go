@@ -36,9 +36,9 @@ func (s *fileScene) args(more ...string) []string {
 }
 
 // finish runs the job to its end, and judges the result file, which only its owner may read.
-func (s *fileScene) finish(mix iidtest.Mix) {
+func (s *fileScene) finish(mix iidtest.Mix, more ...string) {
 	s.t.Helper()
-	code, last := s.Run(s.args()...)
+	code, last := s.Run(s.args(more...)...)
 	file, err := os.ReadFile(s.results)
 	if err != nil {
 		s.t.Fatalf("%v: ended with %d: %s", err, code, last.Words)
