@@ -64,7 +64,7 @@ make a test wait for half a minute.
 	F32  a pod killed over and over among others: cmd/bulksub TestProcessesInChaos
 	F33  a CronJob fires while its last run works: sink TestUnnamedJobIsForOneProcess, cmd/bulksub TestSyncTogether
 	F34  empty names: sink TestLedgerRefusesEmptyNames, arguments.txtar
-	F35  an answer that is lost, reset or cut short: TestUndeliveredVerdicts, trouble.txtar, iidclient TestLostReplies
+	F35  an answer that is lost, reset or cut short: TestUndeliveredVerdicts, TestConnectionCutInMidAnswer, trouble.txtar, iidclient TestLostReplies
 	F36  an answer that drips, never ends, or expands: TestAnswersWithoutEnd, iidclient TestTimeoutEndsACall
 	F37  GOAWAY, REFUSED_STREAM: TestGoAway, TestRefusedStreams, iidclient TestHTTP2IsUsedAndSurvivesGoAway, iidclient TestRefusedStreamIsSentAgainWhole, fcmclient TestGoAwayLosesNothing, fcmclient TestRefusedStreamIsSentAgain
 	F38  a dead connection that is used again: iidclient TestADeadConnectionIsFound

@@ -17,7 +17,7 @@ import (
 
 // Frame types, a flag and an error code of HTTP/2 (RFC 9113, sections 6 and 7).
 const (
-	frameReset, frameSettings, frameGoAway = 3, 4, 7
+	frameData, frameReset, frameSettings, frameGoAway = 0, 3, 4, 7
 
 	flagAck       = 1
 	refusedStream = 7
@@ -33,6 +33,9 @@ type frame struct {
 	payload     []byte
 	raw         []byte // all of it
 }
+
+// answers reports whether the frame carries the body of an answer, or a part of it.
+func (f frame) answers() bool { return !f.client && f.kind == frameData && len(f.payload) > 0 }
 
 // refuses reports whether the server refuses a stream.
 func (f frame) refuses() bool {

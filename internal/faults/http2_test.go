@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,5 +91,22 @@ func TestRefusedStreams(t *testing.T) {
 		f := newFront(t, s.fileScene, server.Listener.Addr().String(), lateLimit)
 		s.finish()
 		reached(t, "streams were refused", f.refusals.Load(), 1)
+	})
+}
+
+// F35: the connection is cut in the middle of an answer, with other calls under way on it that the service has done.
+func TestConnectionCutInMidAnswer(t *testing.T) {
+	byEachAPI(t, func(t *testing.T, s framed) {
+		var answers, cuts atomic.Int64
+		cut := func(f frame) ([]byte, bool) {
+			if !f.answers() || answers.Add(1)%int64(s.every) != 0 {
+				return f.raw, true
+			}
+			cuts.Add(1)
+			return f.raw[:len(f.raw)-len(f.payload)/2], false
+		}
+		newFront(t, s.fileScene, s.standIn(), func() frameRule { return cut })
+		s.finish()
+		reached(t, "connections were cut", cuts.Load(), 3)
 	})
 }
