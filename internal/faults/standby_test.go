@@ -42,8 +42,7 @@ func TestStandbyLags(t *testing.T) {
 	s.exec(`create table later as select * from users where id > 5000;
 		delete from users where id > 5000; update users set token = 'old-' || token where id <= 100`)
 	standby, behind := s.standbyOf(cluster)
-	_, err := behind.Exec(t.Context(), `select pg_wal_replay_pause()`)
-	must(t, err)
+	pauseReplay(t, behind)
 	s.exec(`insert into users table later; update users set token = replace(token, 'old-', '') where id <= 100`)
 
 	second := newProxy(t, standby.URL("postgres"))
@@ -104,7 +103,7 @@ func TestPruneWaitsForAStandby(t *testing.T) {
 		}
 	}
 	fallBehind := func() {
-		do(behind, `select pg_wal_replay_pause()`)
+		pauseReplay(t, behind)
 		do(s.db, `select pg_logical_emit_message(false, '', repeat('x', 2 << 20))`)
 	}
 	var calls atomic.Int64
@@ -169,5 +168,17 @@ func (s *scene) refusesStandby(address string) {
 	s.Env = []string{"DATABASE_URL=" + address + "&target_session_attrs=any"}
 	if out, err := s.tool("jobs", "list"); err != nil {
 		s.t.Errorf("a look at a standby: %v: %s", err, out)
+	}
+}
+
+// pauseReplay returns when the standby replays nothing more: it is asked to, and obeys a little later.
+func pauseReplay(t *testing.T, standby *pgxpool.Pool) {
+	t.Helper()
+	_, err := standby.Exec(context.Background(), `select pg_wal_replay_pause()`)
+	for paused := false; err == nil && !paused; {
+		err = standby.QueryRow(context.Background(), `select pg_get_wal_replay_pause_state() = 'paused' from pg_sleep(0.01)`).Scan(&paused)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
