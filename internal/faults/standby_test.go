@@ -104,7 +104,15 @@ func TestPruneWaitsForAStandby(t *testing.T) {
 	}
 	fallBehind := func() {
 		pauseReplay(t, behind)
-		do(s.db, `select pg_logical_emit_message(false, '', repeat('x', 2 << 20))`)
+		for seen := false; !seen; { // a standby that connects again is not there for a while
+			do(s.db, `select pg_logical_emit_message(true, '', repeat('x', 2 << 20))`)
+			err := s.db.QueryRow(context.Background(), `
+				select exists (select from pg_stat_replication where pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) > 1 << 20) from pg_sleep(0.05)`).Scan(&seen)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
 	}
 	var calls atomic.Int64
 	s.Each(func() { calls.Add(1) })
@@ -121,7 +129,7 @@ func TestPruneWaitsForAStandby(t *testing.T) {
 			}
 		}
 		if m.asks("from pg_stat_replication") {
-			if looks++; looks == 2 { // it has seen how far the standby is behind, and looks again
+			if looks++; looks == 3 { // one to find out whether it may look, one that has seen the lag, and it waits
 				at := progress{Calls: calls.Load()}
 				if err := s.db.QueryRow(context.Background(), `
 					select (select count(*) from bulksub.rows), (select count(*) from bulksub.pruned), (select count(*) from users)`,
