@@ -15,20 +15,28 @@ import (
 	"github.com/bulksub/bulksub/migrations"
 )
 
-// TestFiftyProcesses: fifty processes on one job, of which one has work, need a connection
-// each and a statement a second each, and end together.
-func TestFiftyProcesses(t *testing.T) {
-	const rows, processes, seconds = 3000, 50, 6
+// crowdStage is a server of its own with a table of users, so that all its connections are the processes'; watch looks
+// on from another database.
+func crowdStage(t *testing.T, rows int) (cluster *pgcluster.Cluster, db, watch *pgxpool.Pool) {
+	t.Helper()
 	cluster, err := pgcluster.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cluster.Stop()
-	db, watch := connected(t, cluster, "template1"), connected(t, cluster, "postgres")
+	t.Cleanup(func() { cluster.Stop() })
+	db, watch = connected(t, cluster, "template1"), connected(t, cluster, "postgres")
 	if _, err := migrations.Migrate(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
 	fillTable(t, db, rows)
+	return cluster, db, watch
+}
+
+// TestFiftyProcesses: fifty processes on one job, of which one has work, need a connection
+// each and a statement a second each, and end together.
+func TestFiftyProcesses(t *testing.T) {
+	const rows, processes, seconds = 3000, 50, 6
+	cluster, db, watch := crowdStage(t, rows)
 	db.Close()
 
 	p := newProgram(t, scriptFate)
@@ -76,16 +84,7 @@ const cutFine = `
 // first to the last. The calls of the first segments are held until all are at work.
 func TestFiftyProcessesAtWork(t *testing.T) {
 	const rows, processes = 40_000, 50
-	cluster, err := pgcluster.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Stop()
-	db, watch := connected(t, cluster, "template1"), connected(t, cluster, "postgres")
-	if _, err := migrations.Migrate(t.Context(), db); err != nil {
-		t.Fatal(err)
-	}
-	fillTable(t, db, rows)
+	cluster, db, watch := crowdStage(t, rows)
 
 	p := newProgram(t, scriptFate)
 	p.Binary = buildProgram(t)

@@ -1,0 +1,121 @@
+package sink
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+)
+
+// TestOneSyncOfATopic: another is held off while a process is at work on the first.
+func TestOneSyncOfATopic(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	first, second, third := newPostgres(t, db, "first"), newPostgres(t, db, "second"), newPostgres(t, db, "third")
+	held := func(p *Postgres, topic string) bool {
+		t.Helper()
+		_, err := p.Stage(t.Context(), wish(t, db, topic, some(topic, 1, 5)))
+		held, ok := errors.AsType[*HeldError](err)
+		if ok {
+			wantText(t, held.Error(), "job first")
+		} else {
+			must(t, err)
+		}
+		return ok
+	}
+	const stale = `update bulksub.plans set opened_at = opened_at - interval '1 minute'`
+	if held(first, "a") || !held(second, "a") || held(third, "b") {
+		t.Error("after the first plan")
+	}
+	mustExec(t, db, stale)
+	claim(t, first, 1)
+	if !held(second, "a") {
+		t.Error("beside a segment in hand")
+	}
+	must(t, first.Close())
+	if held(second, "a") {
+		t.Error("after the first process has gone")
+	}
+}
+
+// TestNewTopicWaits: a topic comes under sync while no job is at work that may be changing it.
+func TestNewTopicWaits(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	worker := newPostgres(t, db, "worker")
+	claim(t, worker, 1)
+	for i, test := range []struct {
+		asked Asked
+		held  bool
+	}{
+		{Asked{"command": "subscribe", "topic": "else, news"}, true},
+		{Asked{"command": "subscribe", "topic column": "city"}, true},
+		{Asked{"command": "migrate", "from": "else", "to": "news"}, true},
+		{Asked{"command": "migrate", "from": "news", "to": "else"}, true},
+		{Asked{"command": "subscribe", "topic": "else"}, false},
+		{Asked{"command": "info", "topic": "news"}, false},
+	} {
+		mustExec(t, db, `update bulksub.jobs set asked = $1 where name = 'worker'`, test.asked)
+		mustExec(t, db, `delete from bulksub.synced`)
+		mustExec(t, db, `delete from bulksub.plans`)
+		sync := newPostgres(t, db, fmt.Sprint("sync", i))
+		_, err := sync.Stage(t.Context(), wish(t, db, "news", some("news", 1, 3)))
+		if _, held := errors.AsType[*HeldError](err); held != test.held {
+			t.Errorf("beside %v: %v", test.asked, err)
+		}
+		if n := ask[int](t, db, `select count(*) from bulksub.synced`); (n == 0) != test.held {
+			t.Errorf("beside %v, %d topics are under sync", test.asked, n)
+		}
+	}
+}
+
+// TestNewTopicWaitsForTheDead: so it does for calls whose end nobody has heard, though their job has ended or is in other hands.
+func TestNewTopicWaitsForTheDead(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(*testing.T, *pgxpool.Pool, *Postgres){
+		"no answer": func(t *testing.T, _ *pgxpool.Pool, p *Postgres) {
+			c := claim(t, p, 1)
+			must(t, p.Unanswered(t.Context(), add("news"), []string{"t"}))
+			must(t, p.Record(t.Context(), results(c)))
+			must(t, p.Finish(t.Context(), c))
+		},
+		"taken over": func(t *testing.T, db *pgxpool.Pool, p *Postgres) {
+			claim(t, p, 1)
+			mustExec(t, db, `update bulksub.segments set owner = 'somebody', lease_end = clock_timestamp()`)
+			next := newPostgres(t, db, "job")
+			c := claim(t, next, 1)
+			must(t, next.Record(t.Context(), results(c)))
+			must(t, next.Finish(t.Context(), c))
+			must(t, next.Close())
+		},
+		"dead here": func(t *testing.T, db *pgxpool.Pool, p *Postgres) {
+			claim(t, p, 1)
+			mustExec(t, db, `update bulksub.segments set owner = 'somebody', process = $1`, dead(t))
+			next := newPostgres(t, db, "job")
+			c := claim(t, next, 1)
+			must(t, next.Record(t.Context(), results(c)))
+			must(t, next.Finish(t.Context(), c))
+			must(t, next.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			p := newPostgres(t, db, "job")
+			mustExec(t, db, `update bulksub.jobs set asked = asked || '{"topic": "news"}'`)
+			p.job.Asked = Asked{"topic": "news"}
+			leave(t, db, p)
+			must(t, p.Close())
+			_, err := newPostgres(t, db, "sync").Stage(t.Context(), wish(t, db, "news", some("news", 1, 3)))
+			if held, ok := errors.AsType[*HeldError](err); !ok || held.Until.IsZero() {
+				t.Fatalf("the topic is under sync: %v", err)
+			}
+			wantText(t, err.Error(), "what job job has sent may be carried out until ")
+			mustExec(t, db, `update bulksub.jobs set lingers = clock_timestamp()`)
+			stage(t, newPostgres(t, db, "late"), wish(t, db, "news", some("news", 1, 3)))
+		})
+	}
+}
