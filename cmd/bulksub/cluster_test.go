@@ -38,9 +38,9 @@ const calmRate, calmCalls = 2000, 16
 
 // endAtCall has all processes killed at a call.
 func (p *program) endAtCall(n int64) {
-	p.At(n, func(it *os.Process) {
-		for it.Kill(); len(p.Started) > 0; {
-			(<-p.Started).Kill()
+	p.At(n, func(*os.Process) {
+		for _, it := range p.Herd.All() {
+			it.Kill()
 		}
 	})
 }

@@ -32,6 +32,18 @@ func crowdStage(t *testing.T, rows int) (cluster *pgcluster.Cluster, db, watch *
 	return cluster, db, watch
 }
 
+// holding is for calls that wait for others to come, however slow the machine is.
+const holding = "--timeout=10m"
+
+// hold has all calls wait to be answered until they may go on, or the test ends.
+func (p *program) hold() (goOn func()) {
+	held := make(chan struct{})
+	goOn = sync.OnceFunc(func() { close(held) })
+	p.t.Cleanup(goOn)
+	p.Each(func() { <-held })
+	return goOn
+}
+
 // TestFiftyProcesses: fifty processes on one job, of which one has work, need a connection
 // each and a statement a second each, and end together.
 func TestFiftyProcesses(t *testing.T) {
@@ -41,14 +53,15 @@ func TestFiftyProcesses(t *testing.T) {
 
 	p := newProgram(t, scriptFate)
 	p.Binary = buildProgram(t)
-	measured := make(chan struct{})
-	finish := sync.OnceFunc(func() { close(measured) })
-	defer finish()
-	p.Each(func() { <-measured })
-	ends := p.beginAll(processes, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--attempts", "2", "--database-url", cluster.URL("template1"))
+	finish := p.hold()
+	ends := p.beginAll(processes, "subscribe", "--topic", "news", "--table", "users", "--job", "it", "--attempts", "2", holding,
+		"--database-url", cluster.URL("template1"))
 
 	c := &crowd{t: t, db: watch}
 	for c.look(); c.connections < processes; c.look() {
+		if len(ends) > 0 {
+			t.Fatalf("%d are connected when one ended: %+v", c.connections, <-ends)
+		}
 	}
 	for settled := c.time; c.time.Sub(settled) < 4*time.Second; { // what they did at first is counted by then
 		c.look()
@@ -89,7 +102,7 @@ func TestFiftyProcessesAtWork(t *testing.T) {
 	p := newProgram(t, scriptFate)
 	p.Binary = buildProgram(t)
 	args := func(job string) []string {
-		args := []string{"subscribe", "--topic", job, "--job", job, "--rate", "0", "--attempts", "2", "--database-url", cluster.URL("template1")}
+		args := []string{"subscribe", "--topic", job, "--job", job, "--rate", "0", "--attempts", "2", holding, "--database-url", cluster.URL("template1")}
 		if job == "query" {
 			return append(args, "--query", "select * from users", "--key-column", "id")
 		}
@@ -106,8 +119,7 @@ func TestFiftyProcessesAtWork(t *testing.T) {
 	}
 	db.Close()
 
-	atWork := make(chan struct{})
-	p.Each(func() { <-atWork })
+	begin := p.hold()
 	ends := []<-chan ended{p.beginAll(processes/2, args("table")...), p.beginAll(processes/2, args("query")...)}
 	left := make(chan struct{})
 	go func() {
@@ -129,7 +141,7 @@ func TestFiftyProcessesAtWork(t *testing.T) {
 		}
 		if c.look(); !begun && c.connections >= processes {
 			begun = true
-			close(atWork)
+			begin()
 		}
 	}
 }

@@ -29,14 +29,18 @@ type ended struct {
 	said string
 }
 
-// beginAll runs the program in several processes, and hands out how each has ended.
+// beginAll runs the program in several processes, and hands out how each has ended, also one that ended its test.
 func (p *program) beginAll(n int, args ...string) <-chan ended {
 	ends := make(chan ended, n)
 	for range n {
 		go func() {
+			var e ended
 			var said bytes.Buffer
-			code, s := p.heard(&said, slices.Concat(args, []string{"--quiet"})...)
-			ends <- ended{code, s, said.String()}
+			defer func() {
+				e.said = said.String()
+				ends <- e
+			}()
+			e.code, e.summary = p.heard(&said, slices.Concat(args, []string{"--quiet"})...)
 		}()
 	}
 	return ends

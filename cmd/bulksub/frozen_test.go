@@ -68,7 +68,7 @@ func TestFrozenPlanner(t *testing.T) {
 	}
 	lock(`select pg_advisory_lock_shared($1)`)
 	frozen := p.beginAll(1, args...)
-	it := <-p.Started
+	it := p.Herd.Take()
 	await(t, db, 1, `select count(*)::int from pg_stat_activity where datname = current_database() and wait_event = 'advisory'`)
 	it.Signal(syscall.SIGSTOP)
 	lock(`select pg_advisory_unlock_shared($1)`)

@@ -359,12 +359,9 @@ func (c *cluster) run(cmd *exec.Cmd) (int, []byte) {
 		c.t.Error(err)
 		return 0, nil
 	}
-	c.program.Started <- cmd.Process
+	c.program.Herd.Join(cmd.Process)
+	defer c.program.Herd.Leave(cmd.Process)
 	cmd.Wait()
-	select {
-	case <-c.program.Started: // nothing was done to it
-	default:
-	}
 	return cmd.ProcessState.ExitCode(), []byte(said.String())
 }
 

@@ -78,21 +78,23 @@ func TestPauseContinueCancel(t *testing.T) {
 	}
 	before, lease := len(p.Service.Calls()), leaseEnd(t, db)
 	for beat := time.Tick(100 * time.Millisecond); !leaseEnd(t, db).After(lease); {
-		<-beat
+		select {
+		case <-beat:
+		case <-ended:
+			t.Fatalf("ended with %d in the pause: %+v", code, s)
+		}
 	}
 	if n := len(p.Service.Calls()); n > before+2 || n > rows/1000/2 {
 		t.Errorf("%d calls, %d of them in a pause", n, n-before)
 	}
 
-	p.Started <- nil // the act needs no process
-	p.At(1, func(*os.Process) { jobs(t, db, "cancel", "it") })
+	p.Each(sync.OnceFunc(func() { jobs(t, db, "cancel", "it") }))
 	jobs(t, db, "set", "it", "--rate", "1000")
 	jobs(t, db, "continue", "it")
 	<-ended
 	if code != exitBrake || s.State != stateCancelled || s.Rows < 900*(s.Requests-1) || s.Rows >= rows {
 		t.Fatalf("ended with %d: %+v", code, s)
 	}
-	p.At(0, nil)
 	calls := len(p.Service.Calls())
 	if code, _ := p.run(args...); code != exitBrake || len(p.Service.Calls()) != calls {
 		t.Errorf("a cancelled job is run again: %d", code)

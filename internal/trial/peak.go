@@ -11,21 +11,20 @@ import (
 // tells while they live. What it tells of the size of one that has ended counts the test's own as well, from before the
 // exec.
 func (p *Program) notePeaks() {
-	p.running.Range(func(pid, _ any) bool {
-		if files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid)); err == nil {
+	for _, it := range p.Herd.All() {
+		if files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", it.Pid)); err == nil {
 			raise(&p.Files, int64(len(files)))
 		}
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", it.Pid))
 		if err != nil {
-			return true
+			continue
 		}
 		_, after, _ := strings.Cut(string(status), "VmHWM:")
 		var size int64
 		if _, err := fmt.Sscan(after, &size); err == nil {
 			raise(&p.Peak, size)
 		}
-		return true
-	})
+	}
 }
 
 func raise(peak *atomic.Int64, to int64) {

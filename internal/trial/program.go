@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,33 +42,34 @@ type Program struct {
 	Binary  string   // the program; "bulksub" of the PATH at first
 	// Joins and Leaves, if set, are told of each process that runs.
 	Joins, Leaves func(*os.Process)
-	// Started are the processes that run and were not harmed yet: each run puts its own there, and At takes one. A
-	// test whose act needs no process puts nil.
-	Started chan *os.Process
+	// Herd are the processes that run; At takes one of them.
+	Herd *Herd
 	// Peak is the largest resident set of a run at a call so far, in KiB, where the system tells.
 	Peak atomic.Int64
 	// Files is the most files that a run had open at a call so far, connections included, where the system tells.
 	Files atomic.Int64
 
-	t       testing.TB
-	atCall  atomic.Int64 // the call at which act is due; 0: none
-	act     func(*os.Process)
-	calls   atomic.Int64
-	watch   atomic.Pointer[func()]
-	runs    atomic.Int64
-	running sync.Map // by process id
+	t      testing.TB
+	atCall atomic.Int64 // the call at which act is due; 0: none
+	act    func(*os.Process)
+	calls  atomic.Int64
+	watch  atomic.Pointer[func()]
+	runs   atomic.Int64
 }
 
 // New starts a stand-in, which ends with the test.
 func New(t testing.TB, config iidtest.Config) *Program {
 	t.Helper()
-	p := &Program{t: t, Binary: "bulksub", Started: make(chan *os.Process, 64)}
+	p := &Program{t: t, Binary: "bulksub", Herd: newHerd()}
 	config.OnCall = p.onCall
 	service, err := iidtest.Start(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { service.Close() })
+	t.Cleanup(func() {
+		p.Herd.disperse()
+		service.Close()
+	})
 	p.Service, p.Login = service, filepath.Join(t.TempDir(), "service-account.json")
 	if err := os.WriteFile(p.Login, service.CredentialsJSON(service.URL), 0o600); err != nil {
 		t.Fatal(err)
@@ -87,7 +87,9 @@ func (p *Program) onCall(c iidtest.Call) {
 		(*watch)()
 	}
 	if p.calls.Add(1) == p.atCall.Load() {
-		p.act(<-p.Started)
+		if it := p.Herd.Take(); it != nil {
+			p.act(it)
+		}
 	}
 }
 
@@ -153,18 +155,13 @@ func (p *Program) Heard(said io.Writer, args ...string) (int, Summary) {
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.running.Store(cmd.Process.Pid, true)
-	defer p.running.Delete(cmd.Process.Pid)
-	p.Started <- cmd.Process
+	p.Herd.Join(cmd.Process)
+	defer p.Herd.Leave(cmd.Process)
 	if p.Joins != nil {
 		p.Joins(cmd.Process)
 		defer p.Leaves(cmd.Process)
 	}
 	err := cmd.Wait()
-	select {
-	case <-p.Started: // nothing was done to it
-	default:
-	}
 	if exited, ok := errors.AsType[*exec.ExitError](err); ctx.Err() != nil || !ok && err != nil {
 		p.t.Fatalf("%v: %v: %v\n%s", args, err, ctx.Err(), words.Bytes())
 	} else if ok && (exited.ExitCode() == bug || exited.ExitCode() == crash) {
