@@ -18,13 +18,17 @@ type herald struct {
 	takes   func(n int64) (time.Duration, error)
 	told    atomic.Int64 // tokens
 	calls   atomic.Int64
+	ended   atomic.Int64
 	unsent  atomic.Int64              // the most tokens that were told of and not sent
 	last    atomic.Pointer[time.Time] // when it was told
 	lost    atomic.Int64              // tokens of calls without an answer
 }
 
-func (h *herald) Unanswered(_ context.Context, _ pipeline.Action, tokens []string) error {
-	h.lost.Add(int64(len(tokens)))
+func (h *herald) Ended(_ context.Context, _ pipeline.Action, tokens []string, lingers bool) error {
+	h.ended.Add(1)
+	if lingers {
+		h.lost.Add(int64(len(tokens)))
+	}
 	return nil
 }
 
@@ -96,14 +100,14 @@ func TestFreshAnnouncement(t *testing.T) {
 			t.Fatal(err)
 		}
 		j.once(t)
-		if n := h.calls.Load(); n != 5+4 {
-			t.Errorf("%d announcements of 5 calls, 4 of which have waited", n)
+		if n, ended := h.calls.Load(), h.ended.Load(); n != 5+4 || ended != n {
+			t.Errorf("%d announcements of 5 calls, 4 of which have waited, and %d have ended", n, ended)
 		}
 	})
 }
 
-// TestUnanswered: the sink hears of the calls that may yet be carried out, and of no others.
-func TestUnanswered(t *testing.T) {
+// TestEnded: the sink hears of each call that it has ended, and which ones may yet be carried out.
+func TestEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{}
 		j := newJob(10_000, s)
@@ -119,8 +123,8 @@ func TestUnanswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		j.once(t)
-		if n := h.lost.Load(); n != 1000 {
-			t.Errorf("told of %d tokens whose call had no answer", n)
+		if n, ended := h.lost.Load(), h.ended.Load(); n != 1000 || ended != 10+2 {
+			t.Errorf("told of %d tokens whose call had no answer, and that %d calls have ended", n, ended)
 		}
 	})
 }

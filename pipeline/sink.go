@@ -38,16 +38,17 @@ type Sink interface {
 	Counts(ctx context.Context) (Counts, error)
 }
 
-// Herald is a [Sink] that wants to hear of a call before it is made: what it has
-// not heard the end of by a result may have been carried out.
+// Herald is a [Sink] that wants to hear of a call before it is made, and when it has ended: what it
+// has not heard the end of may have been carried out, or may yet be.
 type Herald interface {
 	// Announce is called by one goroutine at a time, beside those of a Sink, at most [Fresh] before
 	// each call, and again for each repetition; when it returns nil, what it was told lasts. An error
 	// is final, as that of Record.
 	Announce(ctx context.Context, a Action, tokens []string) error
-	// Unanswered tells that an announced call [CallError.Lingers]. It is called by several goroutines at
-	// a time, before the results are recorded; ctx may have ended. An error is final.
-	Unanswered(ctx context.Context, a Action, tokens []string) error
+	// Ended tells that an announced call has been answered, or will not be made, or that nobody will
+	// hear of it any more and it [CallError.Lingers]. It is called by several goroutines at a time, before
+	// the results are recorded; ctx may have ended. An error is final.
+	Ended(ctx context.Context, a Action, tokens []string, lingers bool) error
 }
 
 // Fresh is how old an announcement is when its call is made, at most.

@@ -40,9 +40,10 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 		return reply{stop: err}
 	}
 	meter.granted(grant)
+	announced := b
 	b, unsent := b.split()
 	if b == nil {
-		return reply{unsent: unsent}
+		return reply{unsent: unsent, stop: r.ended(ctx, announced, nil)}
 	}
 	sent := time.Now()
 	meter.sending(len(b.tokens))
@@ -55,10 +56,17 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 	if quota, says := quotaOf(outcomes, err, r.opts.Patience); says {
 		rep.stop = r.job.Budget.Answered(ctx, grant, quota)
 	}
-	if herald, ok := r.job.Sink.(Herald); ok && err != nil && callError(err).Lingers {
-		rep.stop = cmp.Or(rep.stop, herald.Unanswered(ctx, b.action, b.tokens))
-	}
+	rep.stop = cmp.Or(rep.stop, r.ended(ctx, announced, err))
 	return rep
+}
+
+// ended tells the sink that the call it was told of has ended, with that error.
+func (r *run) ended(ctx context.Context, b *batch, err error) error {
+	herald, ok := r.job.Sink.(Herald)
+	if !ok {
+		return nil
+	}
+	return herald.Ended(ctx, b.action, b.tokens, err != nil && callError(err).Lingers)
 }
 
 // place tells the sink what is about to be sent and waits for the budget, one batch after
@@ -81,7 +89,7 @@ func (r *run) place(ctx context.Context, b *batch) (Grant, error) {
 	announced := time.Now()
 	grant, err := r.job.Budget.Wait(ctx, len(b.tokens))
 	if err == nil && time.Since(announced) > Fresh {
-		err = herald.Announce(ctx, b.action, b.tokens)
+		err = cmp.Or(r.ended(ctx, b, nil), herald.Announce(ctx, b.action, b.tokens))
 	}
 	return grant, err
 }

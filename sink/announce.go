@@ -21,12 +21,16 @@ type caller struct {
 	lingers time.Duration // how long a call may be under way after it is announced
 }
 
-// lingers is for how long the service may carry a call out after its caller has given it up,
-// or died. Google states no limit.
-const lingers = time.Minute
+const (
+	// lingers is for how long the service may carry a call out after its caller has given it up,
+	// or died. Google states no limit.
+	lingers = time.Minute
+	// usually a call is under way for no longer.
+	usually = pipeline.Fresh + lingers + time.Minute
+)
 
 func newCaller() caller {
-	return caller{number: 1 + rand.Int64N(math.MaxInt64), lingers: pipeline.Fresh + lingers + time.Minute}
+	return caller{number: 1 + rand.Int64N(math.MaxInt64), lingers: usually}
 }
 
 // Calls says whom the job calls, and how long one call may take: what is believed, is believed of that
@@ -44,37 +48,45 @@ func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []str
 	if !onTopic(a) || !p.someSynced.Load() {
 		return nil
 	}
+	var synced bool
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		_, err := p.pool.Exec(ctx, announce, a.Topic, allStorable(tokens), p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service)
+		tag, err := p.pool.Exec(ctx, announce, a.Topic, allStorable(tokens), p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service)
+		synced = tag.RowsAffected() > 0
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("note %d tokens that are to be sent: %w", len(tokens), err)
 	}
+	if synced {
+		p.underway.begin(a.Topic, tokens)
+	}
 	return nil
 }
 
-// Of tokens that are kept as one text one is enough. Where the call of another process may still be
-// on its way, which is contested, nobody makes it.
+// Of tokens that are kept as one text one is enough. A doubt that is not ours, and may not be over, outlives our
+// call: whose came last at the service nobody knows.
 const announce = `
 	insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted, caller)
 	select $1, token, $4, '-infinity', clock_timestamp() + $5::interval, $3 from (select distinct unnest($2::text[]) as token) as now
 	where exists (select from bulksub.synced where topic = $1 and service = $7)
 	order by hashtextextended(token, 0)
 	on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
-	do update set doubted = greatest(s.doubted, excluded.doubted),
-		caller = case when ` + contested + ` then 0 else excluded.caller end,
-		job_id = case when ` + contested + ` then 0 else excluded.job_id end`
+	do update set doubted = greatest(s.doubted, excluded.doubted), caller = excluded.caller, job_id = excluded.job_id,
+		earlier = case when not (` + others + `) then s.earlier when ` + lasts + ` then s.doubted end`
 
-const contested = others + ` and (s.doubted > clock_timestamp() or exists (
+// lasts is the condition under which a doubt is not over: its calls may be on their way, or its job is at work.
+const lasts = `s.doubted > clock_timestamp() or exists (
 			select from bulksub.segments g
 			where g.job_id = s.job_id and not g.done and g.owner is not null and g.owner <> $6 and g.lease_end > clock_timestamp()
-		))`
+		)`
 
-// Unanswered notes that the call may yet be carried out, after the next one even: what it changes
+// Ended notes of a call that lingers that it may be carried out after the next one even: what it changes
 // stays in doubt, whatever the answer to that is.
-func (p *Postgres) Unanswered(ctx context.Context, a pipeline.Action, tokens []string) error {
+func (p *Postgres) Ended(ctx context.Context, a pipeline.Action, tokens []string, lingers bool) error {
 	if !onTopic(a) {
+		return nil
+	}
+	if p.underway.end(a.Topic, tokens); !lingers {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
@@ -93,15 +105,14 @@ func (p *Postgres) Unanswered(ctx context.Context, a pipeline.Action, tokens []s
 	return nil
 }
 
-// doubt is the statement for what such a call changes. Another row of the job with the same token may have
-// been answered meanwhile.
+// doubt is the statement for what such a call changes.
 const doubt = `
 	insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted, caller)
 	select $1, token, 0, '-infinity', clock_timestamp() + $3::interval, 0 from (select distinct unnest($2::text[]) as token) as now
 	where exists (select from bulksub.synced where topic = $1 and service = $4)
 	order by hashtextextended(token, 0)
 	on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
-	do update set doubted = greatest(s.doubted, excluded.doubted), caller = 0`
+	do update set doubted = greatest(s.doubted, excluded.doubted), caller = 0, earlier = null`
 
 // linger is the statement for a job with calls that nobody will hear the end of.
 const linger = `update bulksub.jobs set lingers = greatest(lingers, clock_timestamp() + $2::interval) where id = $1`

@@ -40,7 +40,9 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	if err != nil {
 		return err
 	}
-	return p.settle(ctx, tx, newBeliefs(results, synced), plausible)
+	b := newBeliefs(results, synced)
+	b.await(&p.underway)
+	return p.settle(ctx, tx, b, plausible)
 }
 
 // plausible reports whether the job has had a row that is ok. A service that knows not one of the tokens
@@ -104,6 +106,10 @@ const (
 	// unmoved is a belief that a call was refused for: the service holds what it held, if
 	// it ever did.
 	unmoved
+	// affirmed is a belief that was held at least for a moment, while another call of this process
+	// for it is under way.
+	affirmed
+	words // how many there are
 )
 
 // beliefs is what results say of topics under sync.
@@ -148,6 +154,20 @@ func newBeliefs(results []pipeline.Result, synced []string) beliefs {
 	return b
 }
 
+// await leaves what another row's call is under way for to the last of their results: if
+// this process is killed, nobody hears the end of that call.
+func (b beliefs) await(u *underway) {
+	for about, w := range b.words {
+		switch {
+		case !u.has(about):
+		case w == held:
+			b.words[about] = affirmed
+		default:
+			delete(b.words, about)
+		}
+	}
+}
+
 // settle brings the table up to date. Gone tokens go first: what is held besides
 // came later.
 func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible bool) error {
@@ -155,7 +175,7 @@ func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible b
 	for token := range b.gone {
 		gone = append(gone, token)
 	}
-	var topics, tokens [unmoved + 1][]string
+	var topics, tokens [words][]string
 	for about, w := range b.words {
 		topics[w], tokens[w] = append(topics[w], about.topic), append(tokens[w], about.token)
 	}
@@ -168,15 +188,19 @@ func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible b
 		changes.Queue(forgetOurs, gone, p.caller.service, p.caller.number)
 		changes.Queue(doubtTokens, gone, p.caller.service)
 	}
-	for _, w := range []word{absent, unmoved} {
-		if len(topics[w]) > 0 {
-			changes.Queue(contest, topics[w], tokens[w], p.caller.number)
-			changes.Queue(forget, topics[w], tokens[w], p.caller.number, w == unmoved)
+	for w := range words {
+		switch {
+		case len(topics[w]) == 0:
+			continue
+		case w == affirmed:
+			changes.Queue(affirm, topics[w], tokens[w])
+			continue
 		}
-	}
-	for _, w := range []word{held, doubted} {
-		if len(topics[w]) > 0 {
+		changes.Queue(leave, topics[w], tokens[w], p.caller.number)
+		if w == held || w == doubted {
 			changes.Queue(remember, topics[w], tokens[w], p.caller.number, p.job.ID, w == doubted)
+		} else {
+			changes.Queue(forget, topics[w], tokens[w], p.caller.number, w == unmoved)
 		}
 	}
 	return tx.SendBatch(ctx, &changes).Close()
@@ -191,20 +215,25 @@ const (
 
 	forgetTokens = `delete from bulksub.subscriptions s using unnest($1::text[]) as was (token) where` + sameToken + ofService
 
-	forgetOurs = forgetTokens + ` and s.since = '-infinity' and not (` + others + `)`
+	forgetOurs = forgetTokens + ` and s.since = '-infinity' and s.earlier is null and not (` + others + `)`
 
 	doubtTokens = `
-		update bulksub.subscriptions s set doubted = coalesce(s.doubted, clock_timestamp()), caller = 0, job_id = 0
+		update bulksub.subscriptions s set doubted = coalesce(s.doubted, clock_timestamp()), earlier = null, caller = 0, job_id = 0
 		from unnest($1::text[]) as was (token) where` + sameToken + ofService
 
-	// A doubt that is not ours was announced by another process while our call was under way, or is of
-	// a call that nobody has heard the end of: whose came last at the service nobody knows. It is nobody's then, and no result
-	// ends it, until a process that comes later announces a call of its own.
+	// A doubt that is not ours was announced by another process after us, or is of a call that nobody has heard the end
+	// of. No result of ours ends it.
 	others = `s.doubted is not null and s.caller <> $3`
 
-	contest = `
-		update bulksub.subscriptions s set job_id = 0, caller = 0 from unnest($1::text[], $2::text[]) as was (topic, token)
-		where s.topic = was.topic and ` + others + ` and` + sameToken
+	// So it is with one that was there before our call, which has ended.
+	leave = `
+		update bulksub.subscriptions s set doubted = s.earlier, earlier = null, caller = 0, job_id = 0
+		from unnest($1::text[], $2::text[]) as was (topic, token)
+		where s.topic = was.topic and s.caller = $3 and s.earlier is not null and` + sameToken
+
+	affirm = `
+		update bulksub.subscriptions s set since = clock_timestamp()
+		from unnest($1::text[], $2::text[]) as was (topic, token) where s.topic = was.topic and` + sameToken
 
 	forget = `
 		delete from bulksub.subscriptions s using unnest($1::text[], $2::text[]) as was (topic, token)
@@ -219,6 +248,6 @@ const (
 		order by hashtextextended(token, 0), topic
 		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
 		do update set since = greatest(s.since, excluded.since), doubted = case when ` + others + ` then s.doubted else excluded.doubted end,
-			caller = case when ` + others + ` then 0 else excluded.caller end,
-			job_id = case when ` + others + ` then 0 else excluded.job_id end`
+			caller = case when ` + others + ` then s.caller else excluded.caller end,
+			job_id = case when ` + others + ` then s.job_id else excluded.job_id end`
 )

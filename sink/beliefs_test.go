@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -107,6 +108,7 @@ func TestContested(t *testing.T) {
 		}
 		carry := func(name string) {
 			c := claims[name]
+			must(t, jobs[name].Ended(t.Context(), does[name], []string{"t"}, false))
 			must(t, jobs[name].Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{does[name]}}}))
 		}
 		for _, step := range order {
@@ -140,7 +142,7 @@ func TestCallOfTheDead(t *testing.T) {
 		mustExec(t, db, `update bulksub.segments set lease_end = clock_timestamp()`)
 		mustExec(t, db, test.then)
 		c := claim(t, next, 1)
-		must(t, next.Announce(t.Context(), add("news"), []string{"t"}))
+		call(t, next, add("news"), "t")
 		must(t, next.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}))
 		wantBeliefs(t, db, test.want)
 	}
@@ -155,10 +157,13 @@ func TestItsOwnDead(t *testing.T) {
 			return newPostgres(t, db, "job")
 		},
 		"no answer": func(t *testing.T, _ *pgxpool.Pool, p *Postgres) *Postgres {
-			must(t, p.Unanswered(t.Context(), drop("news"), []string{"t"}))
+			must(t, p.Ended(t.Context(), drop("news"), []string{"t"}, true))
 			return p
 		},
-		"an answer": func(_ *testing.T, _ *pgxpool.Pool, p *Postgres) *Postgres { return p },
+		"an answer": func(t *testing.T, _ *pgxpool.Pool, p *Postgres) *Postgres {
+			must(t, p.Ended(t.Context(), drop("news"), []string{"t"}, false))
+			return p
+		},
 	} {
 		for _, then := range []string{`select`, longAgo} {
 			db := pgtest.New(t)
@@ -170,7 +175,7 @@ func TestItsOwnDead(t *testing.T) {
 				p, c = next, claim(t, next, 2)
 			}
 			mustExec(t, db, then)
-			must(t, p.Announce(t.Context(), drop("news"), []string{"t"}))
+			call(t, p, drop("news"), "t")
 			must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{drop("news")}}}))
 			if name == "an answer" || then == longAgo {
 				wantBeliefs(t, db)
@@ -192,11 +197,79 @@ func TestUnansweredTwin(t *testing.T) {
 		for range 2 {
 			must(t, p.Announce(t.Context(), want, []string{"t"}))
 		}
+		must(t, p.Ended(t.Context(), want, []string{"t"}, false))
 		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{want}}}))
-		must(t, p.Unanswered(t.Context(), want, []string{"t"}))
+		must(t, p.Ended(t.Context(), want, []string{"t"}, true))
 		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[1], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{want}}}))
 		wantBeliefs(t, db, "news t?")
 	}
+}
+
+// TestTwinUnderWay: the answer for one row ends no doubt while the call for another with the same token is under way,
+// for it is not heard of if the process is killed; the last one does.
+func TestTwinUnderWay(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		action pipeline.Action
+		second pipeline.Status
+		want   []string
+	}{
+		"added":              {add("news"), pipeline.OK, []string{"news t"}},
+		"added, and refused": {add("news"), pipeline.Denied, []string{"news t?"}},
+		"removed":            {drop("news"), pipeline.OK, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+			p := newPostgres(t, db, "job")
+			c := claim(t, p, 1)
+			must(t, p.Announce(t.Context(), test.action, []string{"t"}))
+			call(t, p, test.action, "t")
+			done := pipeline.Result{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{test.action}}
+			must(t, p.Record(t.Context(), []pipeline.Result{done}))
+			wantBeliefs(t, db, "news t?")
+			must(t, p.Ended(t.Context(), test.action, []string{"t"}, false))
+			if done.Key, done.Status = keysOf(c.Segment)[1], test.second; done.Status != pipeline.OK {
+				done.Op, done.Topic, done.Done = test.action.Op, test.action.Topic, nil
+			}
+			must(t, p.Record(t.Context(), []pipeline.Result{done}))
+			wantBeliefs(t, db, test.want...)
+		})
+	}
+}
+
+// TestDoubtIsNotDrawnOut: however often what is in doubt is sent again meanwhile, the doubt lasts no longer than the
+// call may that nobody has heard the end of.
+func TestDoubtIsNotDrawnOut(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+	killed := newPostgres(t, db, "killed")
+	claim(t, killed, 1)
+	must(t, killed.Announce(t.Context(), drop("news"), []string{"t"}))
+	mustExec(t, db, `update bulksub.segments set lease_end = clock_timestamp()`)
+	until := ask[time.Time](t, db, `select doubted from bulksub.subscriptions`)
+	again := func(name string) {
+		t.Helper()
+		p := newPostgres(t, db, name)
+		c := claim(t, p, 1)
+		for range 2 {
+			call(t, p, add("news"), "t")
+		}
+		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}))
+		must(t, p.Close())
+	}
+	for _, name := range []string{"first", "second"} {
+		again(name)
+		wantBeliefs(t, db, "news t?")
+		if now := ask[time.Time](t, db, `select doubted from bulksub.subscriptions`); !now.Equal(until) {
+			t.Errorf("in doubt until %v, and after the %s call until %v", until, name, now)
+		}
+	}
+	mustExec(t, db, longAgo)
+	again("third")
+	wantBeliefs(t, db, "news t")
 }
 
 // TestAnnounced: what a call is about to change is in doubt until its result is recorded,
@@ -227,7 +300,7 @@ func TestAnnounced(t *testing.T) {
 			p := newPostgres(t, db, "job")
 			c := claim(t, p, 1)
 			for range 2 {
-				must(t, p.Announce(t.Context(), test.action, []string{"new", "old"}))
+				call(t, p, test.action, "new", "old")
 			}
 			for i := range test.results {
 				test.results[i].Claim, test.results[i].Key = c, keysOf(c.Segment)[i]

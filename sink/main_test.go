@@ -47,6 +47,10 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// waiting asks whether somebody waits for an advisory lock.
+const waiting = `select exists (select from pg_locks
+	where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database()))`
+
 // plan cuts n segments, with the bounds b1, b2, …
 func plan(t *testing.T, n int) pipeline.Plan {
 	return func(_ context.Context, after pipeline.Segment) (pipeline.Segment, bool, error) {

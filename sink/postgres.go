@@ -23,19 +23,20 @@ import (
 // transaction, so that a process that slept through its lease writes nothing
 // (P9).
 type Postgres struct {
-	pool    *pgxpool.Pool
-	job     Job
-	owner   string // random: no two processes share one, whatever their host is called
-	process string // where we run, for those who can see whether we still do
-	lease   time.Duration
-	retry   postgres.Retrier
-	effects []Effect
-	metrics ledgerMetrics
-	held    *holdings
-	idle    bool   // others held all that was left when we last asked for a segment
-	written int64  // results that Record was given; it numbers them
-	room    []byte // for what it copies
-	caller  caller
+	pool     *pgxpool.Pool
+	job      Job
+	owner    string // random: no two processes share one, whatever their host is called
+	process  string // where we run, for those who can see whether we still do
+	lease    time.Duration
+	retry    postgres.Retrier
+	effects  []Effect
+	metrics  ledgerMetrics
+	held     *holdings
+	idle     bool   // others held all that was left when we last asked for a segment
+	written  int64  // results that Record was given; it numbers them
+	room     []byte // for what it copies
+	caller   caller
+	underway underway
 	// someSynced is whether some topic was under sync when we last looked.
 	someSynced atomic.Bool
 	someOK     bool // as far as Record has seen
@@ -71,14 +72,15 @@ const (
 // says. Close it after use: until then it renews its leases.
 func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked, patience time.Duration) (*Postgres, error) {
 	p := &Postgres{
-		pool:    pool,
-		owner:   rand.Text(),
-		process: liveness.Here(),
-		lease:   leaseFor,
-		retry:   postgres.Retrier{Patience: patience, Timeout: commitTimeout},
-		metrics: newLedgerMetrics(),
-		held:    newHoldings(),
-		caller:  newCaller(),
+		pool:     pool,
+		owner:    rand.Text(),
+		process:  liveness.Here(),
+		lease:    leaseFor,
+		retry:    postgres.Retrier{Patience: patience, Timeout: commitTimeout},
+		metrics:  newLedgerMetrics(),
+		held:     newHoldings(),
+		caller:   newCaller(),
+		underway: underway{calls: make(map[belief]int)},
 	}
 	if err := p.open(ctx, name, asked); err != nil {
 		return nil, err

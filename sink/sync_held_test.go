@@ -78,7 +78,7 @@ func TestNewTopicWaitsForTheDead(t *testing.T) {
 	for name, leave := range map[string]func(*testing.T, *pgxpool.Pool, *Postgres){
 		"no answer": func(t *testing.T, _ *pgxpool.Pool, p *Postgres) {
 			c := claim(t, p, 1)
-			must(t, p.Unanswered(t.Context(), add("news"), []string{"t"}))
+			must(t, p.Ended(t.Context(), add("news"), []string{"t"}, true))
 			must(t, p.Record(t.Context(), results(c)))
 			must(t, p.Finish(t.Context(), c))
 		},

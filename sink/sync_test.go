@@ -42,6 +42,13 @@ func stage(t *testing.T, p *Postgres, s Sync) Difference {
 	return d
 }
 
+// call is a call that is answered.
+func call(t *testing.T, p *Postgres, a pipeline.Action, tokens ...string) {
+	t.Helper()
+	must(t, p.Announce(t.Context(), a, tokens))
+	must(t, p.Ended(t.Context(), a, tokens, false))
+}
+
 // carryOut does what is planned, all of it well.
 func carryOut(t *testing.T, db *pgxpool.Pool, p *Postgres) {
 	t.Helper()
@@ -58,7 +65,7 @@ func carryOut(t *testing.T, db *pgxpool.Pool, p *Postgres) {
 		done = append(done, r)
 	}
 	for _, r := range done {
-		must(t, p.Announce(t.Context(), r.Done[0], []string{r.Token}))
+		call(t, p, r.Done[0], r.Token)
 	}
 	must(t, p.Record(t.Context(), done))
 	must(t, p.Finish(t.Context(), c))
@@ -444,8 +451,7 @@ func TestStageWaitsForCommits(t *testing.T) {
 	p, s := newPostgres(t, db, "job"), wish(t, db, "a", some("a", 1, 5))
 	staged := pool.New().WithErrors()
 	staged.Go(func() error { _, err := p.Stage(t.Context(), s); return err })
-	for !ask[bool](t, db, `select exists (select from pg_locks
-		where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database()))`) {
+	for !ask[bool](t, db, waiting) {
 		if ask[bool](t, db, `select exists (select from bulksub.plans)`) {
 			t.Fatal("the plan was made beside an open commit")
 		}
