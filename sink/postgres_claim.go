@@ -17,7 +17,7 @@ import (
 func (p *Postgres) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim, error) {
 	claim, err := p.claim(ctx, plan)
 	p.idle = errors.Is(err, pipeline.ErrHeldElsewhere)
-	if err == nil && !p.someSynced.Load() {
+	if err == nil {
 		err = p.lookForSyncs(ctx)
 	}
 	p.makeRoom(ctx)

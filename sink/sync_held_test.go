@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"testing"
@@ -70,6 +71,40 @@ func TestNewTopicWaits(t *testing.T) {
 			t.Errorf("beside %v, %d topics are under sync", test.asked, n)
 		}
 	}
+}
+
+// TestClaimWaitsForANewTopic: a job that claims a segment while a topic comes under sync announces what it does to it,
+// also if it knew of others.
+func TestClaimWaitsForANewTopic(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('else', 'k')`)
+	p := newPostgres(t, db, "job")
+	first := claim(t, p, 2)
+	must(t, p.Record(t.Context(), results(first)))
+	must(t, p.Finish(t.Context(), first))
+	sync, err := db.Begin(t.Context())
+	must(t, err)
+	defer sync.Rollback(t.Context())
+	_, err = sync.Exec(t.Context(), `select pg_advisory_xact_lock($1)`, membership)
+	must(t, err)
+	_, err = sync.Exec(t.Context(), `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+	must(t, err)
+	announced := make(chan error, 1)
+	go func() {
+		_, err := p.Claim(t.Context(), plan(t, 2))
+		announced <- cmp.Or(err, p.Announce(t.Context(), add("news"), []string{"t"}))
+	}()
+	for !ask[bool](t, db, waiting) {
+		select {
+		case err := <-announced:
+			t.Fatalf("it has not waited: %v", err)
+		default:
+		}
+	}
+	must(t, sync.Commit(t.Context()))
+	must(t, <-announced)
+	wantBeliefs(t, db, "news t?")
 }
 
 // TestNewTopicWaitsForTheDead: so it does for calls whose end nobody has heard, though their job has ended or is in other hands.
