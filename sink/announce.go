@@ -25,18 +25,18 @@ const (
 	// lingers is for how long the service may carry a call out after its caller has given it up,
 	// or died. Google states no limit.
 	lingers = time.Minute
-	// usually a call is under way for no longer.
-	usually = pipeline.Fresh + lingers + time.Minute
+	// usually no call of which nobody has heard the end is carried out so long after its announcement.
+	usually = pipeline.Fresh + time.Minute + lingers
 )
 
-func newCaller() caller {
-	return caller{number: 1 + rand.Int64N(math.MaxInt64), lingers: usually}
+func newCaller(service string, longest time.Duration) caller {
+	return caller{number: 1 + rand.Int64N(math.MaxInt64), service: service, lingers: pipeline.Fresh + longest + lingers}
 }
 
 // Calls says whom the job calls, and how long one call may take: what is believed, is believed of that
 // service, and what another one says changes nothing. Call it before [Postgres.Stage] and the first Claim.
 func (p *Postgres) Calls(service string, longest time.Duration) {
-	p.caller.service, p.caller.lingers = service, pipeline.Fresh+lingers+longest
+	p.caller = newCaller(service, longest)
 }
 
 // Announce puts in doubt what a call is about to change of a topic under sync, until

@@ -79,7 +79,7 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 		retry:    postgres.Retrier{Patience: patience, Timeout: commitTimeout},
 		metrics:  newLedgerMetrics(),
 		held:     newHoldings(),
-		caller:   newCaller(),
+		caller:   newCaller("", time.Minute),
 		underway: underway{calls: make(map[belief]int)},
 	}
 	if err := p.open(ctx, name, asked); err != nil {

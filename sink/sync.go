@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/bulksub/bulksub/internal/liveness"
 	"github.com/bulksub/bulksub/internal/postgres"
 )
 
@@ -94,8 +93,10 @@ const (
 	planTimeout = time.Hour
 )
 
-// Compare computes the difference and changes nothing.
-func Compare(ctx context.Context, pool *pgxpool.Pool, asked Asked, s Sync) (d Difference, err error) {
+// Compare computes the difference and changes nothing. Its errors are those of [Postgres.Stage], but that
+// it does not look for other syncs; service and longest are those of [Postgres.Calls].
+func Compare(ctx context.Context, pool *pgxpool.Pool, asked Asked, s Sync, service string, longest time.Duration) (d Difference, err error) {
+	var hindered error
 	err = pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, planSettings); err != nil {
 			return err
@@ -103,13 +104,33 @@ func Compare(ctx context.Context, pool *pgxpool.Pool, asked Asked, s Sync) (d Di
 		if s.busy, err = busyJobs(ctx, tx); err != nil {
 			return err
 		}
-		d, err = s.compare(ctx, tx, s.difference(asked.kind()))
+		if d, err = s.compare(ctx, tx, s.difference(asked.kind())); err != nil {
+			return err
+		}
+		topics, fresh, err := s.covers(ctx, tx, asked.kind())
+		if err == nil {
+			hindered = newCaller(service, longest).unhindered(ctx, tx, 0, topics, fresh)
+		}
+		if !ours(hindered) {
+			err = cmp.Or(err, hindered)
+		}
 		return err
 	})
 	if err != nil {
 		return d, fmt.Errorf("compute the difference: %w", err)
 	}
-	return d, s.brake(d)
+	return d, cmp.Or(s.brake(d), hindered)
+}
+
+// covers lists the topics that the sync would have, and those that would come under sync with it.
+func (s Sync) covers(ctx context.Context, tx pgx.Tx, kind string) (topics, fresh []string, err error) {
+	rows, _ := tx.Query(ctx, s.with(kind)+` select topic from covered`)
+	if topics, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+		return nil, nil, err
+	}
+	rows, _ = tx.Query(ctx, `select unnest($1::text[]) except select topic from bulksub.synced`, topics)
+	fresh, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	return topics, fresh, err
 }
 
 // Stage computes the difference in the database, by one statement and in one
@@ -163,65 +184,20 @@ func (p *Postgres) planAlone(ctx context.Context, tx pgx.Tx, s Sync) (d Differen
 	if _, err = tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, membership); err != nil {
 		return d, err
 	}
-	if err := p.sameService(ctx, tx); err != nil {
+	topics, fresh, err := p.covered(ctx, tx)
+	if err != nil {
 		return d, err
 	}
-	return d, p.newcomers(ctx, tx)
+	return d, p.caller.unhindered(ctx, tx, p.job.ID, topics, fresh)
 }
 
-// sameService makes sure that what is believed of our topics is believed of the service that
-// we call.
-func (p *Postgres) sameService(ctx context.Context, tx pgx.Tx) error {
-	other := OtherServiceError{Called: p.caller.service}
-	err := tx.QueryRow(ctx, `
-		select topic, service from bulksub.synced
-		where service <> $1 and topic in (select topic from bulksub.synced where kind = $2) limit 1`,
-		p.caller.service, p.job.Asked.kind()).Scan(&other.Topic, &other.Service)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil
-	case err == nil:
-		return &other
-	}
-	return err
-}
-
-// OtherServiceError is a topic that is under sync at another address.
-type OtherServiceError struct{ Topic, Service, Called string }
-
-func (e *OtherServiceError) Error() string {
-	return fmt.Sprintf("nothing was sent: topic %s is under sync for %s, and this run would call %s; use another database for a rehearsal, "+
-		"and to move for good, delete the topic from bulksub.synced and bulksub.subscriptions", e.Topic, e.Service, e.Called)
-}
-
-// newcomers makes sure that no call is on its way for a topic that comes under sync now: its job
-// has not announced it, and it could be done after ours.
-func (p *Postgres) newcomers(ctx context.Context, tx pgx.Tx) error {
-	var other string
-	var atWork bool
-	var until time.Time
-	err := tx.QueryRow(ctx, `
-		with new as materialized (
-			select topic from bulksub.synced group by topic having min(since) >= transaction_timestamp()
-		)
-		select name, coalesce(lease_end > clock_timestamp(), false), until
-		from bulksub.jobs j, lateral (
-			select max(lease_end) as lease_end, greatest(j.lingers, max(lease_end) + $2::interval) as until
-			from bulksub.segments where job_id = j.id and number > 0 and not done and owner is not null) as last
-		where id <> $1 and until > clock_timestamp()
-			and asked->>'command' <> 'info' and not exists (select from bulksub.plans where job_id = j.id)
-			and exists (select from new where asked ? 'topic column' or topic in (asked->>'from', asked->>'to')
-				or topic = any(string_to_array(asked->>'topic', ', ')))
-		limit 1`, p.job.ID, p.caller.lingers).Scan(&other, &atWork, &until)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil
-	case err != nil:
-		return err
-	case atWork:
-		return &HeldError{Job: "job " + other, Why: ", and may be changing a topic that comes under sync now"}
-	}
-	return &HeldError{Job: "job " + other, Until: until}
+// covered lists the topics of the sync, and those that come under sync with it.
+func (p *Postgres) covered(ctx context.Context, tx pgx.Tx) (topics, fresh []string, err error) {
+	err = tx.QueryRow(ctx, `
+		select array(select topic from bulksub.synced where kind = $1),
+			array(select topic from bulksub.synced group by topic having min(since) >= transaction_timestamp())`,
+		p.job.Asked.kind()).Scan(&topics, &fresh)
+	return topics, fresh, err
 }
 
 // planSettings are for a statement that may take minutes, and may sort and hash
@@ -248,23 +224,6 @@ func (p *Postgres) plan(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, e
 	return d, err
 }
 
-// busyJobs lists the jobs that a process is at work on.
-func busyJobs(ctx context.Context, db postgres.Querier) ([]int64, error) {
-	rows, _ := db.Query(ctx, `
-		select distinct job_id, coalesce(process, '') from bulksub.segments
-		where not done and owner is not null and lease_end > clock_timestamp()`)
-	var busy []int64
-	var job int64
-	var process string
-	_, err := pgx.ForEachRow(rows, []any{&job, &process}, func() error {
-		if !liveness.Dead(process) {
-			busy = append(busy, job)
-		}
-		return nil
-	})
-	return busy, err
-}
-
 // overtake ends an open sync whose plan nobody is at work on, so that the next one
 // plans by what is wanted now. What its calls may have changed is in doubt by itself. A plan that
 // is so young that its process may not have begun is left alone.
@@ -288,35 +247,6 @@ func (p *Postgres) overtake(ctx context.Context) error {
 		return fmt.Errorf("end job %s, which was cut short: %w", p.job.Name, err)
 	}
 	return nil
-}
-
-// alone makes sure that no other sync is at work on a topic of ours: two calls for
-// one subscription at a time could be done in one order and recorded in another.
-func (p *Postgres) alone(ctx context.Context, tx pgx.Tx) error {
-	busy, err := busyJobs(ctx, tx)
-	if err != nil {
-		return err
-	}
-	rows, _ := tx.Query(ctx, `
-		with others as materialized (
-			select j.id, j.name, coalesce(plan.process, '') as process, j.id = any($3) as at_work
-			from bulksub.plans as plan join bulksub.jobs j on j.id = plan.job_id
-			where j.id <> $1 and j.state = 'open' and (plan.opened_at > clock_timestamp() - $2::interval or j.id = any($3))
-		), ours as materialized (
-			select distinct topic from bulksub.planned where job_id = $1 and exists (select from others)
-		)
-		select name, process, at_work from others
-		where exists (select from bulksub.planned theirs where theirs.job_id = others.id and theirs.topic in (select topic from ours))`, p.job.ID, p.lease, append([]int64{}, busy...))
-	var other, process string
-	var atWork bool
-	var held error
-	_, err = pgx.ForEachRow(rows, []any{&other, &process, &atWork}, func() error {
-		if atWork || !liveness.Dead(process) {
-			held = &HeldError{Job: "job " + other, Why: ", and is changing a topic of this sync"}
-		}
-		return nil
-	})
-	return cmp.Or(err, held)
 }
 
 // Planned is the plan of the job, as a relation: the key is n, in whose order

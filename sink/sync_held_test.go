@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -62,10 +63,14 @@ func TestNewTopicWaits(t *testing.T) {
 		mustExec(t, db, `update bulksub.jobs set asked = $1 where name = 'worker'`, test.asked)
 		mustExec(t, db, `delete from bulksub.synced`)
 		mustExec(t, db, `delete from bulksub.plans`)
+		_, foreseen := Compare(t.Context(), db, asked, wish(t, db, "news", some("news", 1, 3)), "", time.Minute)
 		sync := newPostgres(t, db, fmt.Sprint("sync", i))
 		_, err := sync.Stage(t.Context(), wish(t, db, "news", some("news", 1, 3)))
 		if _, held := errors.AsType[*HeldError](err); held != test.held {
 			t.Errorf("beside %v: %v", test.asked, err)
+		}
+		if fmt.Sprint(foreseen) != fmt.Sprint(err) {
+			t.Errorf("foreseen was %v, and then it is %v", foreseen, err)
 		}
 		if n := ask[int](t, db, `select count(*) from bulksub.synced`); (n == 0) != test.held {
 			t.Errorf("beside %v, %d topics are under sync", test.asked, n)

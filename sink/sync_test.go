@@ -158,7 +158,7 @@ func TestDifference(t *testing.T) {
 			if test.with != nil {
 				test.with(&s)
 			}
-			d, err := Compare(t.Context(), db, asked, s)
+			d, err := Compare(t.Context(), db, asked, s, "", time.Minute)
 			must(t, err)
 			wantDifference(t, d, test.want)
 			if n := ask[int](t, db, `select count(*) from bulksub.synced`); n != 0 {
@@ -247,6 +247,8 @@ func TestOtherService(t *testing.T) {
 		t.Fatalf("it is planned: %v", err)
 	}
 	wantText(t, err.Error(), "topic news is under sync for production, and this run would call a stand-in")
+	_, foreseen := Compare(t.Context(), db, asked, wish(t, db, "news", some("news", 1, 2)), "a stand-in", time.Minute)
+	wantText(t, foreseen.Error(), err.Error())
 	c := claim(t, rehearsal, 1)
 	must(t, rehearsal.Announce(t.Context(), drop("news"), []string{"t1"}))
 	must(t, rehearsal.Record(t.Context(), []pipeline.Result{
@@ -323,7 +325,7 @@ func TestDoubtIsSentAgain(t *testing.T) {
 		{`update bulksub.segments set lease_end = clock_timestamp(), process = null`, Difference{Wanted: 5, Believed: 6, Assert: 3, Remove: 1, Doubted: 1, Batches: 2}},
 	} {
 		mustExec(t, db, test.then)
-		d, err := Compare(t.Context(), db, asked, wanted)
+		d, err := Compare(t.Context(), db, asked, wanted, "", time.Minute)
 		must(t, err)
 		wantDifference(t, d, test.want)
 	}

@@ -102,7 +102,7 @@ func (d *doctor) kind(ctx context.Context) (string, error) {
 
 // difference computes what a sync would send, if that is quick.
 func (d *doctor) difference(ctx context.Context) (string, error) {
-	found, err := sink.Compare(ctx, d.in.pool, d.in.asked, d.in.sync(d.options))
+	found, err := sink.Compare(ctx, d.in.pool, d.in.asked, d.in.sync(d.options), d.options.service.name(), d.options.service.longest())
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "", skippedError{fmt.Sprintf("it takes longer than %v; bulksub sync --dry-run computes it", checkTime)}
 	}

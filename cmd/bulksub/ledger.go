@@ -80,7 +80,7 @@ func (j *job) openDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.Calls(j.service.name(), mintTime+o.service.timeout)
+	p.Calls(o.service.name(), o.service.longest())
 	in.addEffects(p, o.asked)
 	if err := p.NoteLine(ctx, o.line.text(), in.rows); err != nil {
 		return errors.Join(err, p.Close())
@@ -103,11 +103,7 @@ func (j *job) openDatabase(ctx context.Context) error {
 	return nil
 }
 
-const (
-	pruneTimeout = time.Minute
-	// mintTime is how long a call may wait for an access token, before its own time begins.
-	mintTime = 30 * time.Second
-)
+const pruneTimeout = time.Minute
 
 // inDatabase is a job in Postgres.
 type inDatabase struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/bulksub/bulksub/fcmclient"
 	"github.com/bulksub/bulksub/iidclient"
@@ -69,15 +70,6 @@ func openCredential(ctx context.Context, f serviceFlags) (iidclient.Credential, 
 	}
 }
 
-// name tells the service from others, of which nothing is believed that is believed of this one: its address.
-func (s *service) name() string {
-	u, err := url.Parse(s.flags.endpoint)
-	if err != nil {
-		return s.flags.endpoint
-	}
-	return strings.ToLower(u.Scheme+"://"+u.Host) + strings.TrimSuffix(u.Path, "/")
-}
-
 // warm finds out whether the credential works, before the first call.
 func (s *service) warm(ctx context.Context) error { return s.client.Warm(ctx) }
 
@@ -87,3 +79,18 @@ func (s *service) close() {
 		s.successor.Close()
 	}
 }
+
+// name tells the service from others, of which nothing is believed that is believed of this one: its address.
+func (f serviceFlags) name() string {
+	u, err := url.Parse(f.endpoint)
+	if err != nil {
+		return f.endpoint
+	}
+	return strings.ToLower(u.Scheme+"://"+u.Host) + strings.TrimSuffix(u.Path, "/")
+}
+
+// longest is how long one call may take, once it has been announced.
+func (f serviceFlags) longest() time.Duration { return mintTime + f.timeout }
+
+// mintTime is how long a call may wait for an access token, before its own time begins.
+const mintTime = 30 * time.Second

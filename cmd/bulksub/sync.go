@@ -194,11 +194,11 @@ func (l *inSync) Sample(ctx context.Context, n int) ([]pipeline.Result, error) {
 	return l.Believed(ctx, sample)
 }
 
-// dryRunSync computes the difference and says what a run would send.
+// dryRunSync computes the difference and says what a run would send, and what would keep it from that.
 func dryRunSync(ctx context.Context, w io.Writer, in *input, o jobOptions) error {
-	d, braked := sink.Compare(ctx, in.pool, in.asked, in.sync(o))
-	if braked != nil && !is[*sink.SyncBrakeError](braked) {
-		return braked
+	d, hindered := sink.Compare(ctx, in.pool, in.asked, in.sync(o), o.service.name(), o.service.longest())
+	if hindered != nil && !is[*sink.SyncBrakeError](hindered) && !is[*sink.HeldError](hindered) && !is[*sink.OtherServiceError](hindered) {
+		return hindered
 	}
 	seconds := 0.0
 	if o.service.rate > 0 {
@@ -207,7 +207,7 @@ func dryRunSync(ctx context.Context, w io.Writer, in *input, o jobOptions) error
 	if err := printDifference(w, d, seconds, o.output.json); err != nil {
 		return err
 	}
-	return braked
+	return hindered
 }
 
 func printDifference(w io.Writer, d sink.Difference, seconds float64, asJSON bool) error {
