@@ -53,6 +53,7 @@ type PruneBrakeError struct {
 	NotFound, Rows, OK int64
 	Max                float64
 	Mode, Column       string // as it was asked for
+	Lag                int64
 }
 
 func (e *PruneBrakeError) Error() string {
@@ -66,11 +67,14 @@ func (e *PruneBrakeError) Error() string {
 }
 
 // way is how the rows were to be pruned, unless as prune does by itself.
-func (e *PruneBrakeError) way() string {
-	if e.Mode != PruneMark {
-		return ""
+func (e *PruneBrakeError) way() (flags string) {
+	if e.Mode == PruneMark {
+		flags = " --prune mark --prune-column " + e.Column
 	}
-	return " --prune mark --prune-column " + e.Column
+	if e.Lag > 0 {
+		flags += fmt.Sprintf(" --prune-lag %d", e.Lag>>20)
+	}
+	return flags
 }
 
 // needed is the limit at which the brake would let go.
@@ -156,7 +160,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 		return nil
 	}
 	if ok == 0 && !p.NoneOK || ok > 0 && exceeds(gone, rows, p.Max) {
-		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column}
+		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column, Lag: p.Lag}
 	}
 	segments, err := p.segments(ctx)
 	if err != nil {

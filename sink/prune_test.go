@@ -422,6 +422,8 @@ func TestPruneBrake(t *testing.T) {
 				t.Errorf("pruned: %v", err)
 			} else if ok {
 				wantText(t, held.Error(), "nothing was pruned", test.held)
+				as := PruneBrakeError{Job: "job", Rows: 1, Mode: PruneMark, Column: "gone_at", Lag: 64 << 20}
+				wantText(t, as.Error(), "bulksub prune job --prune mark --prune-column gone_at --prune-lag 64 ")
 				p.NoneOK = strings.HasSuffix(held.Error(), "bulksub prune job --none-ok")
 				if limit := fmt.Sprintf("bulksub prune job --prune-max %.0f%%", 100*held.needed()); strings.HasSuffix(held.Error(), limit) {
 					p.Max = held.needed()
