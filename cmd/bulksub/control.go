@@ -39,10 +39,10 @@ func (j *job) openControl(ctx context.Context, s *signals) (*control, error) {
 
 func (c *control) paused() bool { return c.steering != nil && c.steering.Paused() }
 
-// verdict is what the end of a run means: one that was drained because the job
+// verdict is what the end of a run means: one that was drained, or whose last work was dropped, because the job
 // was cancelled says so.
 func (c *control) verdict(err error) error {
-	if c.steering != nil && (err == nil || errors.Is(err, pipeline.ErrStopped)) {
+	if c.steering != nil && (err == nil || errors.Is(err, pipeline.ErrStopped) || errors.Is(err, context.Canceled)) {
 		err = cmp.Or(c.steering.Err(), err)
 	}
 	return err

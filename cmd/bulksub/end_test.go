@@ -188,6 +188,25 @@ func TestWaitingIsTerminated(t *testing.T) {
 	wantPruned(t, db, rows)
 }
 
+// TestCancelEndsThePruning: all processes of a job that is cancelled while it prunes end, and what is pruned stays so.
+func TestCancelEndsThePruning(t *testing.T) {
+	t.Parallel()
+	const rows = 60_000
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	g := newGate(t, db)
+	ends := p.beginAll(2, append(pruning(db), "--job", "it")...)
+	g.waiting()
+	jobs(t, db, "cancel", "it")
+	wantSame(t, exitBrake, <-ends, <-ends)
+	g.open()
+	jobs(t, db, "continue", "it")
+	if code, s := p.run(append(pruning(db), "--job", "it")...); code != exitFailedRows || s.Pruned != s.NotFound {
+		t.Errorf("ended with %d: %+v", code, s)
+	}
+	wantPruned(t, db, rows)
+}
+
 // TestKilledPrunerGoesOn: the same command again prunes the rest, also without a name.
 func TestKilledPrunerGoesOn(t *testing.T) {
 	t.Parallel()

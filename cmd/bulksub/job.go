@@ -205,10 +205,12 @@ func (j *job) call(ctx, setup context.Context, s *signals, log *slog.Logger, std
 		return err
 	}
 	defer control.close()
+	working, drop := until(setup, control.stop)
+	defer drop()
 	for err = pipeline.ErrHeldElsewhere; errors.Is(err, pipeline.ErrHeldElsewhere); {
 		// What others have taken over, or opened again, is waited for.
 		if err = j.carry(ctx, control, log, stderr); err == nil {
-			err = j.end(setup, control)
+			err = j.end(working, control)
 		}
 	}
 	return control.verdict(err)

@@ -69,10 +69,14 @@ func (s *signals) exitCode() int {
 // until returns a context that ends with the first signal, for work that can be
 // dropped.
 func (s *signals) until(ctx context.Context) (context.Context, context.CancelFunc) {
+	return until(ctx, s.stop)
+}
+
+func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		select {
-		case <-s.stop:
+		case <-stop:
 			cancel()
 		case <-ctx.Done():
 		}
