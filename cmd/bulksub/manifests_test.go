@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -31,6 +32,15 @@ func manifestFiles(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	return files
+}
+
+func slurp(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(text)
 }
 
 // argsList is a list of arguments, an item a line.
@@ -114,12 +124,9 @@ var exitRule = regexp.MustCompile(`- action: (\w+)\n +onExitCodes: .*values: \[(
 
 // TestManifestsKnowTheExitCodes: each code has the consequence that the README gives it.
 func TestManifestsKnowTheExitCodes(t *testing.T) {
-	manifest, err := os.ReadFile("../../deploy/kubernetes/base/job.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	manifest := slurp(t, "../../deploy/kubernetes/base/job.yaml")
 	found := make(map[string][]int)
-	for _, rule := range exitRule.FindAllStringSubmatch(string(manifest), -1) {
+	for _, rule := range exitRule.FindAllStringSubmatch(manifest, -1) {
 		for code := range strings.SplitSeq(rule[2], ", ") {
 			n, err := strconv.Atoi(code)
 			if err != nil {
@@ -136,5 +143,34 @@ func TestManifestsKnowTheExitCodes(t *testing.T) {
 		if !slices.Equal(found[action], want) {
 			t.Errorf("%s is for %v, want %v", action, found[action], want)
 		}
+	}
+}
+
+// TestImageIsBuiltFromWholePackages: the Dockerfile names the directories that it takes, and .dockerignore lets
+// those through. Each package that the program is made of must lie in one.
+func TestImageIsBuiltFromWholePackages(t *testing.T) {
+	const module = "github.com/bulksub/bulksub/"
+	dockerfile, ignore := slurp(t, "../../deploy/Dockerfile"), slurp(t, "../../.dockerignore")
+	packages, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := 0
+	for line := range strings.Lines(string(packages)) {
+		path, found := strings.CutPrefix(line, module)
+		if !found {
+			continue
+		}
+		ours++
+		dir, _, _ := strings.Cut(strings.TrimSpace(path), "/")
+		if !strings.Contains(dockerfile, "COPY "+dir+" "+dir+"\n") {
+			t.Errorf("the Dockerfile leaves %s out", dir)
+		}
+		if !strings.Contains(ignore, "!"+dir+"\n") {
+			t.Errorf(".dockerignore leaves %s out", dir)
+		}
+	}
+	if ours < 10 {
+		t.Errorf("only %d packages were found", ours)
 	}
 }

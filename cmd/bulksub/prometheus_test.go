@@ -198,15 +198,6 @@ func get(url string) string {
 	return string(body)
 }
 
-func slurp(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Error(err)
-	}
-	return string(text)
-}
-
 func promtool(t *testing.T, in io.Reader, args ...string) {
 	t.Helper()
 	cmd := exec.Command("promtool", args...)
