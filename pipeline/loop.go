@@ -40,7 +40,7 @@ type recording struct {
 }
 
 func newLoop(r *run, before Counts) *loop {
-	r.opts.Meter.before.Store(before.Rows())
+	r.opts.Meter.begin(before)
 	limit := func(a Action) int { return min(r.opts.BatchSize, r.job.Service.Limit(a)) }
 	return &loop{
 		run:     r,

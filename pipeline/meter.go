@@ -11,7 +11,8 @@ import (
 )
 
 // Meter counts what a run does, for a progress display, a summary and
-// Prometheus. It is safe for concurrent use; one meter serves one run.
+// Prometheus. It is safe for concurrent use, and serves the runs of one job, one after the
+// other.
 type Meter struct {
 	read     atomic.Int64
 	recorded map[Status]*atomic.Int64
@@ -63,7 +64,7 @@ type Progress struct {
 	Requests int64   // calls made
 	Retries  int64   // rows sent again
 	InFlight int64   // tokens in calls under way
-	Before   int64   // rows that had a result when the run began
+	Before   int64   // rows that had a result when the first run began, or got one elsewhere before the last
 	Rate     float64 // token operations per second that were granted last; +Inf: no ceiling
 }
 
@@ -103,6 +104,11 @@ func (m *Meter) count(r *Result) {
 		code = "…"
 	}
 	m.codes[code]++
+}
+
+// begin notes what the job has recorded when a run begins.
+func (m *Meter) begin(all Counts) {
+	m.before.Store(all.Rows() - m.Progress().Recorded.Rows())
 }
 
 func (m *Meter) waited(d time.Duration) { m.waitSeconds.Observe(d.Seconds()) }

@@ -47,3 +47,19 @@ func TestMetrics(t *testing.T) {
 		}
 	})
 }
+
+// TestMeterOfTwoRuns: what the first run has recorded is no part of what was done before it.
+func TestMeterOfTwoRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJob(50_000, &service{latency: time.Second})
+		j.must(t)
+		j.rows = numbered(60_000)
+		j.Meter = pipeline.NewMeter()
+		for range 2 {
+			j.must(t)
+			if p := j.Meter.Progress(); p.Before != 50_000 || p.Recorded.Rows() != 10_000 {
+				t.Errorf("%d rows before, and %d recorded", p.Before, p.Recorded.Rows())
+			}
+		}
+	})
+}
