@@ -11,6 +11,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/bulksub/bulksub/internal/iid"
+	"github.com/spf13/cobra"
+
 	"github.com/bulksub/bulksub/pipeline"
 )
 
@@ -28,6 +30,24 @@ type forecast struct {
 	Counted bool `json:"duplicates_counted"`
 
 	calls map[pipeline.Action]int64 // token operations of each action
+}
+
+// rehearse says what a job would do.
+func rehearse(cmd *cobra.Command, o jobOptions) error {
+	ctx, cancel := signalsOf(cmd.Context()).until(cmd.Context())
+	defer cancel()
+	in, err := openInput(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	if o.asked.sync != nil {
+		return dryRunSync(ctx, cmd.OutOrStdout(), in, o)
+	}
+	if err := in.checkKind(ctx, o); err != nil {
+		return err
+	}
+	return dryRun(ctx, cmd.OutOrStdout(), in, o)
 }
 
 // dryRun reads the whole input and says what a run would do. It calls nobody and

@@ -68,39 +68,30 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 	if o.line, err = lineOf(cmd, o.asked.tokens); err != nil {
 		return err
 	}
+	if o.dryRun {
+		return rehearse(cmd, o)
+	}
+	shown, err := startTelemetry(o.metrics, o.asked.command, log)
+	if err != nil {
+		return err
+	}
 	s := signalsOf(cmd.Context())
 	setup, cancel := s.until(cmd.Context())
 	defer cancel()
-	in, err := openInput(setup, o)
+	j, err := openJob(setup, o)
 	if err != nil {
-		return err
-	}
-	defer in.close()
-	if o.dryRun && o.asked.sync != nil {
-		return dryRunSync(setup, cmd.OutOrStdout(), in, o)
-	}
-	if err := in.checkKind(setup, o); err != nil {
-		return err
-	}
-	if o.dryRun {
-		return dryRun(setup, cmd.OutOrStdout(), in, o)
-	}
-	j, err := openJob(setup, in, o)
-	if err != nil {
+		shown.stop(err)
 		return err
 	}
 	defer j.close(log)
 	j.tellLosses(log)
 	j.tellWaits(log)
-	shown, err := startTelemetry(o.metrics, o.asked.command, log, j.collectors()...)
-	if err != nil {
-		return err
-	}
+	shown.add(j.collectors()...)
 	began := time.Now()
-	runErr := j.run(cmd.Context(), s, log, cmd.ErrOrStderr())
-	runErr = j.conclude(cmd, runErr, time.Since(began))
-	shown.stop(runErr)
-	return runErr
+	err = j.run(cmd.Context(), s, log, cmd.ErrOrStderr())
+	err = j.conclude(cmd, err, time.Since(began))
+	shown.stop(err)
+	return err
 }
 
 // job is an open job.
@@ -123,19 +114,32 @@ type job struct {
 	outcome  *outcome        // nil: this run has not seen the end
 }
 
-// openJob opens the sink and, if there is anything left to do, the way to the
-// service.
-func openJob(ctx context.Context, in *input, o jobOptions) (*job, error) {
-	j := &job{in: in, options: o, limiter: pipeline.NewLimiter(o.service.rate), meter: pipeline.NewMeter(), looks: pipeline.NewMeter()}
-	var err error
-	if j.service, err = openService(ctx, o); err != nil {
+// openJob opens the input, the way to the service, and the sink.
+func openJob(ctx context.Context, o jobOptions) (*job, error) {
+	in, err := openInput(ctx, o)
+	if err != nil {
 		return nil, err
 	}
-	if err := j.openSink(ctx); err != nil {
-		j.service.close()
+	j := &job{in: in, options: o, limiter: pipeline.NewLimiter(o.service.rate), meter: pipeline.NewMeter(), looks: pipeline.NewMeter()}
+	if err := j.open(ctx); err != nil {
+		in.close()
 		return nil, err
 	}
 	return j, nil
+}
+
+func (j *job) open(ctx context.Context) (err error) {
+	if err := j.in.checkKind(ctx, j.options); err != nil {
+		return err
+	}
+	if j.service, err = openService(ctx, j.options); err != nil {
+		return err
+	}
+	if err := j.openSink(ctx); err != nil {
+		j.service.close()
+		return err
+	}
+	return nil
 }
 
 // tellLosses has the log tell of what other processes take over from this one.
@@ -271,4 +275,5 @@ func (j *job) close(log *slog.Logger) {
 	if err := j.sink.Close(); err != nil {
 		log.Warn("the job was not closed as it should be", "err", err)
 	}
+	j.in.close()
 }

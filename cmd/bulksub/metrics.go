@@ -54,8 +54,9 @@ type telemetry struct {
 	listening string // the address; "": nowhere
 }
 
-// startTelemetry begins to show the metrics of a job.
-func startTelemetry(f metricsFlags, command string, log *slog.Logger, collectors ...prometheus.Collector) (*telemetry, error) {
+// startTelemetry begins to show that there is a run. What it counts is added when its job is open: what
+// an earlier run has pushed stays until then.
+func startTelemetry(f metricsFlags, command string, log *slog.Logger) (*telemetry, error) {
 	t := &telemetry{registry: prometheus.NewRegistry(), log: log, pushed: make(chan struct{})}
 	t.success = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "bulksub_last_success_timestamp_seconds", Help: "When a job of this kind last ended with a final result for every row.",
@@ -63,7 +64,6 @@ func startTelemetry(f metricsFlags, command string, log *slog.Logger, collectors
 	t.heldBack = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "bulksub_prune_held_back", Help: "1 if the prune brake held back what was to be pruned.",
 	})
-	t.registry.MustRegister(append(collectors, t.heldBack)...)
 	if err := t.listen(f.listen); err != nil {
 		return nil, err
 	}
@@ -74,6 +74,11 @@ func startTelemetry(f metricsFlags, command string, log *slog.Logger, collectors
 	}
 	go t.keepPushing(ctx)
 	return t, nil
+}
+
+// add shows the metrics of the job too.
+func (t *telemetry) add(job ...prometheus.Collector) {
+	t.registry.MustRegister(append(job, t.heldBack)...)
 }
 
 // listen serves until stop. An address without a host is this machine's own.

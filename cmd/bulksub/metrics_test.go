@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -134,5 +135,19 @@ func TestMetricsArePushed(t *testing.T) {
 		if strings.Contains(pushes[0], success) != test.succeeds {
 			t.Errorf("success %v: %s", test.succeeds, pushes[0])
 		}
+	}
+}
+
+// TestFailureToBeginIsPushed: the last push of a run that could not open its job is of no success, and leaves alone
+// what was pushed before. A dry run pushes nothing (P10).
+func TestFailureToBeginIsPushed(t *testing.T) {
+	p, g := newProgram(t, scriptFate), newGateway(t)
+	args := []string{"subscribe", "--topic", "news", "--csv", "nosuch.csv", "--pushgateway", g.URL}
+	if code, _ := p.run(args...); code != exitInput || !slices.Equal(g.pushes, []string{"POST /metrics/job/bulksub/kind/subscribe\n"}) {
+		t.Errorf("ended with %d: %q", code, g.pushes)
+	}
+	g.answer(http.StatusOK)
+	if code, _ := p.run(append(args, "--dry-run")...); code != exitInput || len(g.pushes) > 0 {
+		t.Errorf("the dry run ended with %d: %q", code, g.pushes)
 	}
 }

@@ -50,7 +50,13 @@ func TestDashboardAndPushgateway(t *testing.T) {
 	if code, s := p.run("subscribe", "--topic", "news", "--pushgateway", gateway, "live-1", "live-2"); code != exitDone {
 		t.Fatalf("ended with %d: %+v", code, s)
 	}
-	success := pushed(t, gateway, "bulksub_last_success_timestamp_seconds")
+	success, first := pushed(t, gateway, "bulksub_last_success_timestamp_seconds"), pushed(t, gateway, "push_time_seconds")
+	if code, s := p.run("subscribe", "--topic", "news", "--csv", "nosuch.csv", "--pushgateway", gateway); code != exitInput {
+		t.Fatalf("ended with %d: %+v", code, s)
+	}
+	if last := pushed(t, gateway, "push_time_seconds"); last <= first {
+		t.Errorf("the run that could not begin has pushed nothing since %v: %v", first, last)
+	}
 
 	p.At(3, func(program *os.Process) {
 		defer program.Signal(syscall.SIGTERM)
