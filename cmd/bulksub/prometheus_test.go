@@ -38,8 +38,8 @@ func TestAlertRules(t *testing.T) {
 	}
 }
 
-// TestDashboardAndPushgateway runs a job that succeeds and one that is terminated under
-// the eyes of Prometheus: each expression of the dashboard and each metric of the
+// TestDashboardAndPushgateway runs a job that succeeds, one that cannot begin, and one that is terminated
+// under the eyes of Prometheus: each expression of the dashboard and each metric of the
 // rules has something to show, and the success is remembered.
 func TestDashboardAndPushgateway(t *testing.T) {
 	p, db, live := newProgram(t, scriptFate), pgtest.New(t), freeAddress(t)
