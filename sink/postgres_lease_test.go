@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -126,4 +127,60 @@ func TestWaitingIsCheap(t *testing.T) {
 			t.Errorf("%d statements", n)
 		}
 	}
+}
+
+// tardy holds the answers to questions for a lease up.
+type tardy struct{ by time.Duration }
+
+type asksForALease struct{}
+
+func (tardy) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	return context.WithValue(ctx, asksForALease{}, strings.Contains(data.SQL, "clock_timestamp() + $"))
+}
+
+func (t tardy) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+	if ctx.Value(asksForALease{}) == true {
+		<-time.After(t.by)
+	}
+}
+
+// TestLeaseRunsFromTheQuestion: a lease of which the answer has told after its time is over by then, however it was
+// come by. The database has counted since it was asked.
+func TestLeaseRunsFromTheQuestion(t *testing.T) {
+	t.Parallel()
+	const short = 300 * time.Millisecond
+	db := pgtest.New(t)
+	config := db.Config()
+	config.ConnConfig.Tracer = tardy{by: short}
+	traced, err := pgxpool.NewWithConfig(t.Context(), config)
+	must(t, err)
+	defer traced.Close()
+	p := newPostgres(t, traced, "job")
+	p.lease = short
+	over := func(how string, c *pipeline.Claim) {
+		if c.Lease.Held() || c.Lease.Lost() {
+			t.Errorf("%s: held %t, lost %t", how, c.Lease.Held(), c.Lease.Lost())
+		}
+	}
+	cut := claim(t, p, 1)
+	over("cut", cut)
+	const end = `select lease_end from bulksub.segments`
+	before := ask[time.Time](t, db, end)
+	if p.renew(t.Context()); !ask[time.Time](t, db, end).After(before) {
+		t.Error("it was not renewed")
+	}
+	over("renewed", cut)
+	must(t, p.Close())
+	p.held.release(cut)
+	taken := claim(t, p, 1)
+	over("taken", taken)
+	must(t, p.Record(t.Context(), results(taken)))
+	must(t, p.Finish(t.Context(), taken))
+	_, err = p.Claim(t.Context(), plan(t, 1))
+	if !errors.Is(err, pipeline.ErrNothingLeft) {
+		t.Fatal(err)
+	}
+	last, err := p.claimEnd(t.Context())
+	must(t, err)
+	over("the end", last)
 }
