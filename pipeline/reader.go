@@ -10,8 +10,9 @@ import (
 const (
 	mostChunkRows = 512
 	// heldPoll is how often a process that has nothing left to claim looks
-	// whether another has died.
-	heldPoll = 2 * time.Second
+	// whether another has died: seldom enough that with all else that it
+	// asks meanwhile, it asks a sink one question a second at most.
+	heldPoll = 2500 * time.Millisecond
 )
 
 // claim is a segment on its way through this run. The loop owns it once its

@@ -27,12 +27,12 @@ type Ending struct {
 type Fence func(ctx context.Context, tx pgx.Tx) error
 
 // endPoll is how often a process asks whether another has ended the job; see steerEvery.
-const endPoll = 2 * time.Second
+const endPoll = 2500 * time.Millisecond
 
 // End has the last work of a job done, by one of its processes and once. The end is one more
 // lease, of a segment 0 without rows that can be had when all others are done: who takes it
 // works, and keeps with the job what work returns; the job is done then. The others wait, ask
-// every two seconds, and take the end over when the lease has run out or its holder has
+// every two and a half seconds, and take the end over when the lease has run out or its holder has
 // died on this machine. All return what was kept, word for word; and so does the next run
 // if all die.
 //

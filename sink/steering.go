@@ -27,8 +27,8 @@ type Steering struct {
 
 var _ pipeline.Budget = (*Steering)(nil)
 
-// steerEvery leaves a process that waits room for one question more in that time, and
-// still asks no more than one a second.
+// steerEvery leaves a process that waits room for a look at what is left every two and a half seconds, and for
+// metrics that are scraped every 15 seconds and pushed every 30: with all of them it asks one question a second.
 const steerEvery = 2 * time.Second
 
 // Steer begins to watch an open job, until ctx ends or Close. It blocks until it has
