@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// drain is how long what is under way may take but for the call itself: an access token (cmd/bulksub/ledger.go), a
+// drain is how long what is under way may take but for the call itself: an access token (cmd/bulksub/service.go), a
 // commit (sink/postgres.go) and a push (cmd/bulksub/metrics.go).
 const drain = 30*time.Second + 30*time.Second + 10*time.Second
 
