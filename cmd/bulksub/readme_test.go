@@ -54,6 +54,7 @@ type reader struct {
 	dir      string
 	env      []string
 	database string
+	ports    *strings.Replacer // in place of those that the README names, which others may use on this machine
 }
 
 // newReader has what the README takes for granted: tokens, a credential, a
@@ -75,7 +76,9 @@ func newReader(t *testing.T) *reader {
 	r.write("vapid.txt", iidtest.VAPIDKey(1))
 	r.write("service-account.json", string(service.CredentialsJSON(service.URL)))
 	r.database = pgtest.Empty(t)
-	r.env = append(os.Environ(), "BULKSUB_ENDPOINT="+service.URL, "GORACE="+raceExitsAtOnce)
+	emulator := freeAddress(t)
+	r.env = append(os.Environ(), "BULKSUB_ENDPOINT="+service.URL, "BULKSUB_LISTEN="+emulator, "GORACE="+raceExitsAtOnce)
+	r.ports = strings.NewReplacer("127.0.0.1:8899", emulator, ":9464", ":0")
 	r.run(`psql -qv ON_ERROR_STOP=1 "` + r.database + `" -c "
 		create table devices (id bigint primary key, apns_token text, fcm_token text);
 		insert into devices select n, lpad(to_hex(n), 64, 'f') from generate_series(1, 100) n;
@@ -124,7 +127,7 @@ func (r *reader) run(line string) {
 		r.env = append(r.env, assignment)
 		return
 	}
-	line = strings.Replace(line, "go run ./cmd/bulksub", "bulksub", 1)
+	line = r.ports.Replace(strings.Replace(line, "go run ./cmd/bulksub", "bulksub", 1))
 	cmd := exec.Command("sh", "-c", "exec "+strings.TrimSuffix(line, "&"))
 	cmd.Dir, cmd.Env = r.dir, r.env
 	if strings.HasSuffix(line, "&") {
