@@ -56,12 +56,31 @@ func (p *Postgres) claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Cla
 }
 
 // claimOpen takes the first open segment that nobody holds, with the rows in it
-// that have a result. What failed is forgotten: this run asks again.
+// that have a result. Those are read when it is ours already, and no lock is held: a process
+// that falls silent meanwhile, with the server in the middle of an answer that nobody takes, could
+// else keep the segment from others for good.
 func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
+	claim, err := p.takeOpen(ctx)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	var done map[string]struct{}
+	if err == nil {
+		done, err = p.recorded(ctx, claim.Segment.Number)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("claim a segment: %w", err)
+	}
+	p.held.count(claim, len(done))
+	claim.Recorded = func(key string) bool { _, ok := done[key]; return ok }
+	return claim, nil
+}
+
+// takeOpen takes the segment. What failed in it is forgotten: this run asks again.
+func (p *Postgres) takeOpen(ctx context.Context) (*pipeline.Claim, error) {
 	var s pipeline.Segment
 	var fence int64
 	var expired bool
-	var done map[string]struct{}
 	var asked time.Time
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		asked = time.Now()
@@ -74,23 +93,17 @@ func (p *Postgres) claimOpen(ctx context.Context) (*pipeline.Claim, error) {
 					return err
 				}
 			}
-			done, err = p.recorded(ctx, tx, s.Number)
+			_, err = tx.Exec(ctx, `delete from bulksub.records where job_id = $1 and segment = $2 and status = 'failed'`, p.job.ID, s.Number)
 			return err
 		})
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, fmt.Errorf("claim a segment: %w", err)
+		return nil, err
 	}
 	if expired {
 		p.metrics.takeovers.Inc()
 	}
-	claim := p.hold(s, fence, asked)
-	p.held.count(claim, len(done))
-	claim.Recorded = func(key string) bool { _, ok := done[key]; return ok }
-	return claim, nil
+	return p.hold(s, fence, asked), nil
 }
 
 // take takes a segment, or the end of the job, and tells whether another process let its
@@ -109,17 +122,17 @@ func (p *Postgres) take(ctx context.Context, tx pgx.Tx, end bool) (s pipeline.Se
 	return s, fence, expired, err
 }
 
-func (p *Postgres) recorded(ctx context.Context, tx pgx.Tx, segment int) (map[string]struct{}, error) {
-	_, err := tx.Exec(ctx, `delete from bulksub.records where job_id = $1 and segment = $2 and status = 'failed'`, p.job.ID, segment)
-	if err != nil {
-		return nil, err
-	}
-	rows, _ := tx.Query(ctx, `select unnest(keys) from bulksub.records where job_id = $1 and segment = $2`, p.job.ID, segment)
-	done := make(map[string]struct{})
-	var key string
-	_, err = pgx.ForEachRow(rows, []any{&key}, func() error {
-		done[key] = struct{}{}
-		return nil
+// recorded lists the rows of a segment that have a result.
+func (p *Postgres) recorded(ctx context.Context, segment int) (done map[string]struct{}, err error) {
+	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		rows, _ := p.pool.Query(ctx, `select unnest(keys) from bulksub.records where job_id = $1 and segment = $2`, p.job.ID, segment)
+		done = make(map[string]struct{})
+		var key string
+		_, err := pgx.ForEachRow(rows, []any{&key}, func() error {
+			done[key] = struct{}{}
+			return nil
+		})
+		return err
 	})
 	return done, err
 }

@@ -3,10 +3,13 @@ package sink
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/sourcegraph/conc/pool"
 
 	"github.com/bulksub/bulksub/internal/liveness"
@@ -135,6 +138,54 @@ func TestStoppedTransactionIsEvicted(t *testing.T) {
 	must(t, err)
 	if c.Recorded("11") {
 		t.Error("a row is recorded that was not committed")
+	}
+}
+
+// atQuery does something before each statement of a connection.
+type atQuery func(sql string)
+
+func (f atQuery) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	f(data.SQL)
+	return ctx
+}
+
+func (atQuery) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// TestSilentReaderHoldsNothing: from a process that falls silent while it reads what is recorded of
+// its segment others can take it over, and it writes no more.
+func TestSilentReaderHoldsNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	before, next := newPostgres(t, db, "job"), newPostgres(t, db, "job")
+	must(t, before.Record(t.Context(), results(claim(t, before, 1))[:1]))
+	must(t, before.Close())
+	var over *pipeline.Claim
+	config := db.Config()
+	config.ConnConfig.Tracer = atQuery(func(sql string) {
+		if !strings.Contains(sql, "unnest(keys)") || over != nil {
+			return
+		}
+		if ask[int](t, db, `select count(*) from (select from bulksub.segments for update skip locked) as free`) == 0 {
+			t.Fatal("it keeps the segment locked")
+		}
+		mustExec(t, db, expire)
+		over = claim(t, next, 1)
+	})
+	own, err := pgxpool.NewWithConfig(t.Context(), config)
+	must(t, err)
+	t.Cleanup(own.Close)
+	silent := newPostgres(t, own, "job")
+	late := claim(t, silent, 1)
+	if over == nil || over.Segment != late.Segment || over.Fence != late.Fence+1 || !over.Recorded("11") || over.Recorded("12") {
+		t.Fatalf("taken over %+v from %+v", over, late)
+	}
+	must(t, silent.Record(t.Context(), results(late)[1:]))
+	if !late.Lease.Lost() {
+		t.Error("what was too late was taken")
+	}
+	must(t, next.Record(t.Context(), results(over)[1:]))
+	if got := recordedKeys(t, db); !slices.Equal(got, []string{"11", "12", "13"}) {
+		t.Errorf("recorded %v", got)
 	}
 }
 
