@@ -34,7 +34,7 @@ const endPoll = 2500 * time.Millisecond
 // works, and keeps with the job what work returns; the job is done then. The others wait, ask
 // every two and a half seconds, and take the end over when the lease has run out or its holder has
 // died on this machine. All return what was kept, word for word; and so does the next run
-// if all die.
+// if all die. Who finds that too little calls End again: that is the job's next end.
 //
 // If work fails, End returns the error, and leaves the end to another process or to the next
 // run. A job that was done when it was opened has its work done again. It is
@@ -71,6 +71,7 @@ func (p *Postgres) waitForEnd(ctx context.Context) (*pipeline.Claim, json.RawMes
 		case err != nil:
 			return nil, nil, fmt.Errorf("look for the end of job %s: %w", p.job.Name, err)
 		case now.over:
+			p.job.ended = now.ended
 			return nil, now.outcome, nil
 		}
 		if err := closed(p.job.Name, now.state); err != nil {
@@ -97,8 +98,9 @@ func (p *Postgres) waitForEnd(ctx context.Context) (*pipeline.Claim, json.RawMes
 // atEnd is how far the end of a job is.
 type atEnd struct {
 	state          string
-	left           bool // a segment is not done
-	over           bool // somebody has reached the end since this process opened the job
+	left           bool  // a segment is not done
+	ended          int64 // how often the end has been reached
+	over           bool  // somebody has reached it since this process opened the job, or last looked at its outcome
 	outcome        json.RawMessage
 	free           bool
 	owner, process string // that have it if it is not free
@@ -107,10 +109,10 @@ type atEnd struct {
 func (p *Postgres) lookAtEnd(ctx context.Context, q postgres.Querier) (now atEnd, err error) {
 	err = q.QueryRow(ctx, `
 		select state, not planned or exists (select from bulksub.segments where job_id = j.id and number > 0 and not done),
-			ended > $2, case when ended > $2 then outcome end,
+			ended, ended > $2, case when ended > $2 then outcome end,
 			e.owner is null or e.owner = $3 or e.lease_end < clock_timestamp(), coalesce(e.owner, ''), coalesce(e.process, '')
 		from bulksub.jobs j left join bulksub.segments e on e.job_id = j.id and e.number = 0 where j.id = $1`,
-		p.job.ID, p.job.ended, p.owner).Scan(&now.state, &now.left, &now.over, &now.outcome, &now.free, &now.owner, &now.process)
+		p.job.ID, p.job.ended, p.owner).Scan(&now.state, &now.left, &now.ended, &now.over, &now.outcome, &now.free, &now.owner, &now.process)
 	return now, err
 }
 

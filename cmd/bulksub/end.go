@@ -13,6 +13,9 @@ import (
 type outcome struct {
 	Summary *summary `json:"summary"` // without what is a run's own
 	Trouble *trouble `json:"trouble,omitempty"`
+	// What was done besides, as the process was asked that came to the end first.
+	Pruned   bool `json:"pruned,omitempty"`
+	Verified bool `json:"verified,omitempty"`
 }
 
 // trouble is what stopped a job at its end, in whichever process. It is kept with the job.
@@ -27,12 +30,16 @@ func (t *trouble) Error() string { return t.Words }
 // lastWork is what is left when every row has a result.
 type lastWork func(context.Context, sink.Ending) (*outcome, error)
 
-// end has the last work done, by this process or another, and adopts its outcome. control is
-// nil if nothing is to be looked up.
+// end has the last work done, by this process or another, and adopts its outcome. What another
+// was not asked for is done at an end of its own. control is nil if nothing is to be looked up.
 func (j *job) end(ctx context.Context, control *control) error {
-	o, err := j.sink.end(ctx, func(ctx context.Context, e sink.Ending) (*outcome, error) {
+	work := func(ctx context.Context, e sink.Ending) (*outcome, error) {
 		return j.outcomeOf(ctx, j.lastWork(ctx, control, e))
-	})
+	}
+	o, err := j.sink.end(ctx, work)
+	for err == nil && j.wantsMore(o) {
+		o, err = j.sink.end(ctx, work)
+	}
 	if err != nil {
 		return err
 	}
@@ -40,6 +47,12 @@ func (j *job) end(ctx context.Context, control *control) error {
 		return o.Trouble
 	}
 	return nil
+}
+
+// wantsMore reports whether this process was asked for more than an outcome has. What stopped
+// another stops this one too.
+func (j *job) wantsMore(o *outcome) bool {
+	return o.Trouble == nil && (j.options.prune.on() && !o.Pruned || j.options.verify.rows > 0 && !o.Verified)
 }
 
 // lastWork looks at some rows that are done, and prunes.
@@ -62,7 +75,7 @@ func (j *job) outcomeOf(ctx context.Context, err error) (*outcome, error) {
 	if err != nil && !held && !is[*verifyError](err) && !is[*postgres.RelationError](err) {
 		return nil, err
 	}
-	o := new(outcome)
+	o := &outcome{Pruned: j.options.prune.on(), Verified: j.options.verify.rows > 0}
 	if err != nil {
 		o.Trouble = &trouble{Exit: exitCode(err), Words: err.Error(), HeldBack: held}
 	}

@@ -257,6 +257,39 @@ func TestFrozenPruner(t *testing.T) {
 	}
 }
 
+// TestOneIsAskedForMore: a process that was asked to verify and to prune does so, though another that
+// was asked for neither has ended the job meanwhile. It is frozen in its first call until then.
+func TestOneIsAskedForMore(t *testing.T) {
+	t.Parallel()
+	const rows, sample = 20_000, 100
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	asleep := make(chan *os.Process)
+	p.At(1, func(it *os.Process) {
+		it.Signal(syscall.SIGSTOP)
+		asleep <- it
+	})
+	more := p.beginAll(1, append(pruning(db), "--job", "it", "--verify", fmt.Sprint(sample))...)
+	it := <-asleep
+	if _, err := db.Exec(t.Context(), `update bulksub.segments set lease_end = clock_timestamp() - interval '1 second'`); err != nil {
+		t.Fatal(err)
+	}
+	less := <-p.beginAll(1, append(pruning(db), "--job", "it", "--prune", "off")...)
+	it.Signal(syscall.SIGCONT)
+	woken := <-more
+	if less.code != exitFailedRows || less.Pruned != 0 || less.Verified != nil {
+		t.Errorf("the one that was asked for less: %d, %s", less.code, less.ofTheJob())
+	}
+	if v := woken.Verified; woken.code != exitFailedRows || woken.NotFound == 0 || woken.Pruned != woken.NotFound || v == nil || v.Agree != sample {
+		t.Errorf("the one that was asked for more: %d, %s", woken.code, woken.ofTheJob())
+	}
+	var archived, left int64
+	err := db.QueryRow(t.Context(), `select (select count(*) from bulksub.pruned), (select count(*) from users)`).Scan(&archived, &left)
+	if err != nil || archived != woken.NotFound || left != rows-archived {
+		t.Errorf("%d are archived, %d left: %v", archived, left, err)
+	}
+}
+
 // TestBrakeAtTheEndIsEverybodys: what stops one process of a job at its end stops all, and
 // what is asked of the service there is asked once.
 func TestBrakeAtTheEndIsEverybodys(t *testing.T) {
