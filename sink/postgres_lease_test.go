@@ -156,6 +156,7 @@ func TestLeaseRunsFromTheQuestion(t *testing.T) {
 	must(t, err)
 	defer traced.Close()
 	p := newPostgres(t, traced, "job")
+	p.stopRenewing()
 	p.lease = short
 	over := func(how string, c *pipeline.Claim) {
 		if c.Lease.Held() || c.Lease.Lost() {

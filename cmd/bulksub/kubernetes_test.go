@@ -277,7 +277,7 @@ func (c *cluster) pod(what string, want int, env ...string) string {
 
 func (c *cluster) awaitPod(what string) (p pod) {
 	c.t.Helper()
-	if !until(func() bool { return c.next(&p) }) {
+	if !eventually(func() bool { return c.next(&p) }) {
 		c.t.Fatalf("%s: there is no pod", what)
 	}
 	c.ran = append(c.ran, p.Metadata.Name)
@@ -399,7 +399,7 @@ func (c *cluster) status(name string) (s jobStatus) {
 func (c *cluster) ends(name, condition, reason string) {
 	c.t.Helper()
 	var last jobStatus
-	if !until(func() bool {
+	if !eventually(func() bool {
 		last = c.status(name)
 		for _, is := range last.Status.Conditions {
 			if is.Type == condition && is.Status == "True" && is.Reason == reason {
@@ -415,7 +415,7 @@ func (c *cluster) ends(name, condition, reason string) {
 // failed waits until so many tries of a Job are counted.
 func (c *cluster) failed(name string, want int) {
 	c.t.Helper()
-	if !until(func() bool { return c.status(name).Status.Failed == want }) {
+	if !eventually(func() bool { return c.status(name).Status.Failed == want }) {
 		c.t.Fatalf("%s has %+v, want %d that failed", name, c.status(name).Status, want)
 	}
 }

@@ -140,7 +140,7 @@ func startPrometheus(t *testing.T, gateway, live string) promServer {
 // answers asks until there is an answer with something in it.
 func (s promServer) answers(expr string) error {
 	var said string
-	if !until(func() bool {
+	if !eventually(func() bool {
 		said = get(string(s) + "/api/v1/query?query=" + url.QueryEscape(expr))
 		var reply struct {
 			Data struct{ Result []json.RawMessage }

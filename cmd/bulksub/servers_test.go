@@ -28,13 +28,13 @@ func startServer(t *testing.T, ready func() bool, name string, args ...string) {
 			t.Logf("%s said at last:\n%s", name, said.Bytes()[max(0, said.Len()-2000):])
 		}
 	})
-	if !until(ready) {
+	if !eventually(ready) {
 		t.Fatalf("%s does not begin", name)
 	}
 }
 
-// until asks ten times a second. It reports whether the answer was yes in the end.
-func until(yes func() bool) bool {
+// eventually asks ten times a second. It reports whether the answer was yes in the end.
+func eventually(yes func() bool) bool {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(serverPatience); time.Now().Before(end); <-tick.C {
