@@ -132,7 +132,7 @@ create table bulksub.subscriptions (
 	since   timestamptz not null default clock_timestamp(), -- when the service last said so; -infinity: never
 	doubted timestamptz, -- in doubt: a call that changes it was begun, and may be carried out until then
 	caller  bigint,      -- the process that makes the call; 0: the end of some call will not be heard of
-	earlier timestamptz, -- until when one that came before the caller's may be; null: there is none
+	earlier timestamptz, -- until when one that came before the caller's may be; -infinity: it was over by then; null: there is none
 	job_id  bigint      not null -- that was the last to say something of it
 );
 -- A token can be longer than an index takes, and 128 bits tell tokens apart.

@@ -64,7 +64,8 @@ func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []str
 }
 
 // Of tokens that are kept as one text one is enough. A doubt that is not ours, and may not be over, outlives our
-// call: whose came last at the service nobody knows.
+// call: whose came last at the service nobody knows. One that is over is ended by an answer that says what the service
+// holds now, and -infinity stands for it.
 const announce = `
 	insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted, caller)
 	select $1, token, $4, '-infinity', clock_timestamp() + $5::interval, $3 from (select distinct unnest($2::text[]) as token) as now
@@ -72,7 +73,7 @@ const announce = `
 	order by hashtextextended(token, 0)
 	on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
 	do update set doubted = greatest(s.doubted, excluded.doubted), caller = excluded.caller, job_id = excluded.job_id,
-		earlier = case when not (` + others + `) then s.earlier when ` + lasts + ` then s.doubted end`
+		earlier = case when not (` + others + `) then s.earlier when ` + lasts + ` then s.doubted else '-infinity' end`
 
 // lasts is the condition under which a doubt is not over: its calls may be on their way, or its job is at work.
 const lasts = `s.doubted > clock_timestamp() or exists (
@@ -86,7 +87,8 @@ func (p *Postgres) Ended(ctx context.Context, a pipeline.Action, tokens []string
 	if !onTopic(a) {
 		return nil
 	}
-	if p.underway.end(a.Topic, tokens); !lingers {
+	defer p.underway.end(a.Topic, tokens) // of one that lingers only when it is in doubt for that
+	if !lingers {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)

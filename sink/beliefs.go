@@ -196,11 +196,14 @@ func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible b
 			changes.Queue(affirm, topics[w], tokens[w])
 			continue
 		}
-		changes.Queue(leave, topics[w], tokens[w], p.caller.number)
+		changes.Queue(leave, topics[w], tokens[w], p.caller.number, w == held || w == absent)
 		if w == held || w == doubted {
 			changes.Queue(remember, topics[w], tokens[w], p.caller.number, p.job.ID, w == doubted)
 		} else {
 			changes.Queue(forget, topics[w], tokens[w], p.caller.number, w == unmoved)
+		}
+		if w == absent {
+			changes.Queue(contradict, topics[w], tokens[w])
 		}
 	}
 	return tx.SendBatch(ctx, &changes).Close()
@@ -225,11 +228,12 @@ const (
 	// of. No result of ours ends it.
 	others = `s.doubted is not null and s.caller <> $3`
 
-	// So it is with one that was there before our call, which has ended.
+	// So it is with one that was there before our call, which has ended. One that was over by then ($4) is
+	// ended by what the call has done, and not by a refusal.
 	leave = `
 		update bulksub.subscriptions s set doubted = s.earlier, earlier = null, caller = 0, job_id = 0
 		from unnest($1::text[], $2::text[]) as was (topic, token)
-		where s.topic = was.topic and s.caller = $3 and s.earlier is not null and` + sameToken
+		where s.topic = was.topic and s.caller = $3 and s.earlier is not null and not ($4 and s.earlier = '-infinity') and` + sameToken
 
 	affirm = `
 		update bulksub.subscriptions s set since = clock_timestamp()
@@ -237,17 +241,24 @@ const (
 
 	forget = `
 		delete from bulksub.subscriptions s using unnest($1::text[], $2::text[]) as was (topic, token)
-		where s.topic = was.topic and (not $4 or s.since = '-infinity') and not (` + others + `) and` + sameToken
+		where s.topic = was.topic and s.caller = $3 and (not $4 or s.since = '-infinity') and` + sameToken
 
-	// Two transactions that say the same insert it in the same order.
+	// What was done long before it is recorded may have been undone since: of what we announced, nothing is left. What is
+	// certain by then is in doubt if we say otherwise.
+	contradict = `
+		update bulksub.subscriptions s set doubted = clock_timestamp(), caller = 0, job_id = 0
+		from unnest($1::text[], $2::text[]) as was (topic, token) where s.topic = was.topic and s.doubted is null and` + sameToken
+
+	// So is what we say is held, if it is absent by then. Two transactions that say the same insert it in the same order.
 	remember = `
 		insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted, caller)
 		select topic, token, $4, case when $5 then '-infinity' else clock_timestamp() end,
-			case when $5 then clock_timestamp() end, case when $5 then $3::bigint end
+			clock_timestamp(), case when $5 then $3::bigint else 0 end
 		from unnest($1::text[], $2::text[]) as now (topic, token)
 		order by hashtextextended(token, 0), topic
 		on conflict (hashtextextended(token, 0), hashtextextended(token, 1), topic)
-		do update set since = greatest(s.since, excluded.since), doubted = case when ` + others + ` then s.doubted else excluded.doubted end,
-			caller = case when ` + others + ` then s.caller else excluded.caller end,
+		do update set since = greatest(s.since, excluded.since), earlier = case when ` + others + ` then s.earlier end,
+			doubted = case when ` + others + ` then s.doubted when $5 then excluded.doubted end,
+			caller = case when ` + others + ` then s.caller when $5 then excluded.caller end,
 			job_id = case when ` + others + ` then s.job_id else excluded.job_id end`
 )

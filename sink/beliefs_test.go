@@ -1,6 +1,8 @@
 package sink
 
 import (
+	"cmp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -51,8 +53,8 @@ func TestBeliefs(t *testing.T) {
 		"deleted":              {[]pipeline.Result{{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{{Op: pipeline.WebDelete}}}}, nil},
 		"gone at the end":      {[]pipeline.Result{{Token: "old", Status: pipeline.NotFound, Done: []pipeline.Action{add("b")}}, fine}, nil},
 		"refused":              {[]pipeline.Result{{Token: "new", Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
-		"refused and believed": {[]pipeline.Result{{Token: "old", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Invalid}}, []string{"a old", "b old"}},
-		"a removal refused":    {[]pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old", "b old"}},
+		"refused and believed": {[]pipeline.Result{{Token: "old", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Invalid}}, []string{"a old?", "b old"}},
+		"a removal refused":    {[]pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old?", "b old"}},
 		"an add failed":        {[]pipeline.Result{{Token: "new", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Failed}}, []string{"a new?", "a old", "b old"}},
 		"a removal failed":     {[]pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed}}, []string{"a old?", "b old"}},
 		"a move failed by half": {[]pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed, Done: []pipeline.Action{add("b")}}},
@@ -71,7 +73,7 @@ func TestBeliefs(t *testing.T) {
 		}, nil},
 		"added after it was gone": {[]pipeline.Result{
 			{Token: "old", Status: pipeline.NotFound}, {Token: "old", Status: pipeline.OK, Done: []pipeline.Action{add("a")}},
-		}, []string{"a old"}},
+		}, []string{"a old?"}},
 		"longer than an index takes": {[]pipeline.Result{{Token: long, Status: pipeline.OK, Done: []pipeline.Action{add("a")}}},
 			[]string{"a old", "a " + long, "b old"}},
 	} {
@@ -85,9 +87,20 @@ func TestBeliefs(t *testing.T) {
 			for i := range test.results {
 				test.results[i].Claim, test.results[i].Key = c, keysOf(c.Segment)[i]
 			}
+			callAll(t, p, test.results)
 			must(t, p.Record(t.Context(), test.results))
 			wantBeliefs(t, db, test.want...)
 		})
+	}
+}
+
+// callAll makes the calls that the results tell of.
+func callAll(t *testing.T, p *Postgres, results []pipeline.Result) {
+	t.Helper()
+	for _, r := range results {
+		for _, a := range append(slices.Clone(r.Done), pipeline.Action{Op: r.Op, Topic: r.Topic}) {
+			call(t, p, a, cmp.Or(r.RegistrationToken, r.Token))
+		}
 	}
 }
 
@@ -148,6 +161,58 @@ func TestCallOfTheDead(t *testing.T) {
 	}
 }
 
+// TestRefusalEndsNoDoubt: what a killed process had sent long ago may have been carried out, and a refusal, as of the credential
+// of another project, says nothing of it.
+func TestRefusalEndsNoDoubt(t *testing.T) {
+	t.Parallel()
+	for _, status := range []pipeline.Status{pipeline.Denied, pipeline.NotFound, pipeline.Failed} {
+		db := pgtest.New(t)
+		mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+		killed, refused, next := newPostgres(t, db, "killed"), newPostgres(t, db, "refused"), newPostgres(t, db, "next")
+		claim(t, killed, 1)
+		must(t, killed.Announce(t.Context(), add("news"), []string{"t"}))
+		mustExec(t, db, `update bulksub.segments set lease_end = clock_timestamp()`)
+		for range 2 {
+			mustExec(t, db, longAgo)
+			c := claim(t, refused, 2)
+			call(t, refused, drop("news"), "t")
+			must(t, refused.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Op: pipeline.Unsubscribe, Topic: "news", Status: status}}))
+			wantBeliefs(t, db, "news t?")
+		}
+		mustExec(t, db, longAgo)
+		c := claim(t, next, 1)
+		call(t, next, drop("news"), "t")
+		must(t, next.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{drop("news")}}}))
+		wantBeliefs(t, db)
+	}
+}
+
+// TestUndoneMeanwhile: a row's result can come long after one of its calls, and others can have done the opposite since, one
+// beside the job and one when that was over: what is certain by then is true, and the result makes it doubted at most.
+func TestUndoneMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		does, opposite pipeline.Action
+		since          []string
+	}{{add("news"), drop("news"), nil}, {drop("news"), add("news"), []string{"news t"}}} {
+		db := pgtest.New(t)
+		mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+		slow := newPostgres(t, db, "slow")
+		late := claim(t, slow, 1)
+		call(t, slow, test.does, "t")
+		for _, name := range []string{"first", "second"} {
+			mustExec(t, db, longAgo)
+			p := newPostgres(t, db, name)
+			c := claim(t, p, 1)
+			call(t, p, test.opposite, "t")
+			must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{test.opposite}}}))
+		}
+		wantBeliefs(t, db, test.since...)
+		must(t, slow.Record(t.Context(), []pipeline.Result{{Claim: late, Key: keysOf(late.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{test.does}}}))
+		wantBeliefs(t, db, "news t?")
+	}
+}
+
 // TestItsOwnDead: so may be what another process of the same job had sent, or this one without an answer.
 func TestItsOwnDead(t *testing.T) {
 	t.Parallel()
@@ -203,6 +268,32 @@ func TestUnansweredTwin(t *testing.T) {
 		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[1], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{want}}}))
 		wantBeliefs(t, db, "news t?")
 	}
+}
+
+// TestTwinWithoutAnAnswer: a call that may yet be carried out counts as under way until that is in doubt, for the process
+// may be killed in between.
+func TestTwinWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+	p := newPostgres(t, db, "job")
+	c := claim(t, p, 1)
+	call(t, p, add("news"), "t")
+	must(t, p.Announce(t.Context(), add("news"), []string{"t"}))
+	tx, err := db.Begin(t.Context())
+	must(t, err)
+	_, err = tx.Exec(t.Context(), `select from bulksub.jobs for update`)
+	must(t, err)
+	noted := make(chan error)
+	go func() { noted <- p.Ended(t.Context(), add("news"), []string{"t"}, true) }()
+	for !ask[bool](t, db, `select exists (select from pg_locks where not granted and locktype = 'transactionid')`) {
+		runtime.Gosched()
+	}
+	must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}))
+	wantBeliefs(t, db, "news t?")
+	must(t, tx.Rollback(t.Context()))
+	must(t, <-noted)
+	wantBeliefs(t, db, "news t?")
 }
 
 // TestTwinUnderWay: the answer for one row ends no doubt while the call for another with the same token is under way,
@@ -362,12 +453,13 @@ func TestBeliefsAreOneWithResults(t *testing.T) {
 		r.Done = []pipeline.Action{add("news")}
 		done = append(done, r)
 	}
+	callAll(t, p, done)
 	cutter.arm(cutAfter)
 	must(t, p.Record(t.Context(), done))
 	if cutter.armed() {
 		t.Fatal("no commit was cut")
 	}
-	wantBeliefs(t, db, "news t21", "news t22", "news t23")
+	wantBeliefs(t, db, "news t11?", "news t12?", "news t13?", "news t21", "news t22", "news t23")
 	if got := recordedKeys(t, db); !slices.Equal(got, []string{"21", "22", "23"}) {
 		t.Errorf("rows %v", got)
 	}
