@@ -1,6 +1,9 @@
 package pipeline
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // item is a row on its way through the pipeline.
 type item struct {
@@ -11,6 +14,34 @@ type item struct {
 	given     string // the registration token that an action gave
 	attempts  int    // replies that judged the row
 	undecided int    // those of them that left the next action undecided
+
+	// How the row has ended.
+	status Status
+	code   string
+	detail string
+}
+
+// conclude keeps how the row has ended. reason, if any, tells what the service did not.
+func (it *item) conclude(o *Outcome, reason string) {
+	it.status, it.code = o.Status, o.Code
+	it.given = cmp.Or(o.RegistrationToken, it.given)
+	it.detail = cmp.Or(o.Detail, detail(it, reason))
+}
+
+func (it *item) result() Result {
+	return Result{
+		Claim:             it.claim.Claim,
+		Key:               it.Key,
+		Token:             it.Token,
+		Op:                it.action().Op,
+		Topic:             it.action().Topic,
+		Status:            it.status,
+		Code:              it.code,
+		Attempts:          it.attempts,
+		RegistrationToken: it.given,
+		Detail:            it.detail,
+		Done:              it.done(),
+	}
 }
 
 // weight is what the row counts in the window: more than one if it is uncommonly
@@ -24,9 +55,9 @@ func (it *item) action() Action {
 	return it.Actions[it.step]
 }
 
-// done are the actions that the service has carried out when the next one ends so.
-func (it *item) done(s Status) []Action {
-	if s == OK {
+// done are the actions that the service has carried out.
+func (it *item) done() []Action {
+	if it.status == OK {
 		return it.Actions[:it.step+1]
 	}
 	return it.Actions[:it.step]

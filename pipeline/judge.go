@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -29,7 +28,7 @@ func (l *loop) setAside(unsent []*item) {
 	for _, it := range unsent {
 		if it.claim.Lease.Lost() {
 			l.lose()
-			l.drop(it)
+			l.letGo(it)
 		} else {
 			lapsed = append(lapsed, it)
 		}
@@ -182,40 +181,28 @@ func (l *loop) advance(it *item, o *Outcome) {
 	l.batcher.add(it)
 }
 
-// conclude makes the row's result. reason, if any, tells what the service did not.
+// conclude ends a row: it is to be recorded.
 func (l *loop) conclude(it *item, o *Outcome, reason string) {
 	if l.broken {
 		return
 	}
-	to := &l.pending
-	if l.doubtful {
-		to = &l.suspect
+	if it.conclude(o, reason); l.doubtful {
+		l.suspect = append(l.suspect, it)
+	} else {
+		l.pending.items = append(l.pending.items, it)
 	}
-	to.add(it, Result{
-		Claim:             it.claim.Claim,
-		Key:               it.Key,
-		Token:             it.Token,
-		Op:                it.action().Op,
-		Topic:             it.action().Topic,
-		Status:            o.Status,
-		Code:              o.Code,
-		Attempts:          it.attempts,
-		RegistrationToken: cmp.Or(o.RegistrationToken, it.given),
-		Detail:            cmp.Or(o.Detail, detail(it, o.Status, reason)),
-		Done:              it.done(o.Status),
-	})
 }
 
 // detail is a result's detail where the service gave none: why the row ended so, and
 // what was done before.
-func detail(it *item, s Status, reason string) string {
+func detail(it *item, reason string) string {
 	var d struct {
 		Reason string   `json:"reason,omitempty"`
 		Done   []string `json:"done,omitempty"`
 	}
 	d.Reason = reason
-	if s != OK {
-		for _, a := range it.done(s) {
+	if it.status != OK {
+		for _, a := range it.done() {
 			d.Done = append(d.Done, a.String())
 		}
 	}

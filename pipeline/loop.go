@@ -31,12 +31,12 @@ type intake struct {
 
 // recording is what is on its way to the sink.
 type recording struct {
-	pending  record // finished rows
-	spare    record // empty, for the next ones
-	suspect  record // rows of replies that the error brake holds back
-	doubtful bool   // the rows that are being concluded are such
-	writing  bool   // the recorder is at work
-	broken   bool   // the recorder has given up
+	pending  record  // finished rows
+	spare    record  // empty, for the next ones
+	suspect  []*item // rows of replies that the error brake holds back
+	doubtful bool    // the rows that are being concluded are such
+	writing  bool    // the recorder is at work
+	broken   bool    // the recorder has given up
 }
 
 func newLoop(r *run, before Counts) *loop {
@@ -237,8 +237,8 @@ func (l *loop) trust() {
 		over = l.inFlight == 0 && !l.brake.over()
 	}
 	if over || !l.brake.doubts() {
-		l.pending.addAll(l.suspect)
-		l.suspect = record{}
+		l.pending.items = append(l.pending.items, l.suspect...)
+		l.suspect = nil
 	}
 }
 
@@ -246,19 +246,18 @@ func (l *loop) trust() {
 func (l *loop) settle(a ack) {
 	if a.err != nil {
 		l.broken = true
-		l.pending, l.suspect = record{}, record{}
+		l.pending, l.suspect = record{}, nil
 		l.end(a.err)
 		return
 	}
-	for i, it := range a.record.items {
-		l.inHand -= it.weight()
-		it.claim.open--
+	for _, it := range a.record.items {
 		if it.claim.Lease.Lost() {
 			l.lose()
 		} else {
-			l.opts.Meter.count(&a.record.results[i])
-			l.brake.recorded.add(a.record.results[i].Status)
+			l.opts.Meter.count(it.status, it.code)
+			l.brake.recorded.add(it.status)
 		}
+		l.letGo(it)
 		l.finishSegment(it.claim)
 	}
 	l.spare = a.record.emptied()
@@ -269,8 +268,8 @@ func (l *loop) settle(a ack) {
 	}
 }
 
-// drop lets a row go without a result: somebody else has it now.
-func (l *loop) drop(it *item) {
+// letGo ends the row's way: it is recorded, or somebody else has it now.
+func (l *loop) letGo(it *item) {
 	l.inHand -= it.weight()
 	it.claim.open--
 }

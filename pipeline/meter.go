@@ -92,14 +92,13 @@ func (m *Meter) Progress() Progress {
 
 const maxCodes = 20
 
-func (m *Meter) count(r *Result) {
-	m.recorded[r.Status].Add(1)
-	if r.Status != Failed {
+func (m *Meter) count(s Status, code string) {
+	m.recorded[s].Add(1)
+	if s != Failed {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	code := r.Code
 	if _, known := m.codes[code]; !known && len(m.codes) >= maxCodes {
 		code = "…"
 	}

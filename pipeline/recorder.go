@@ -1,33 +1,24 @@
 package pipeline
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // record is what goes to the sink at a time: all that has finished since the
 // last time.
 type record struct {
-	results  []Result
-	items    []*item // the rows that the results are for
+	items    []*item // rows that have ended
 	finished []*claim
 	count    bool // all results of the job are to be counted
 }
 
-func (rec *record) empty() bool { return len(rec.results) == 0 && len(rec.finished) == 0 && !rec.count }
-
-func (rec *record) add(it *item, res Result) {
-	rec.results = append(rec.results, res)
-	rec.items = append(rec.items, it)
-}
-
-func (rec *record) addAll(more record) {
-	rec.results = append(rec.results, more.results...)
-	rec.items = append(rec.items, more.items...)
-}
+func (rec *record) empty() bool { return len(rec.items) == 0 && len(rec.finished) == 0 && !rec.count }
 
 // emptied is the room of the record, for another.
 func (rec *record) emptied() record {
-	clear(rec.results)
 	clear(rec.items)
-	return record{results: rec.results[:0], items: rec.items[:0]}
+	return record{items: rec.items[:0]}
 }
 
 // ack is the recorder's answer.
@@ -37,10 +28,14 @@ type ack struct {
 	err    error
 }
 
+// mostRecorded is how many results go to the sink in one piece.
+const mostRecorded = 8192
+
 // record writes results until the loop has no more.
 func (r *run) record(ctx context.Context) error {
+	room := make([]Result, 0, mostRecorded)
 	for rec := range r.records {
-		a := ack{record: rec, err: r.write(ctx, rec)}
+		a := ack{record: rec, err: r.write(ctx, rec, room)}
 		if rec.count && a.err == nil {
 			a.counts, a.err = r.job.Sink.Counts(ctx)
 		}
@@ -49,9 +44,14 @@ func (r *run) record(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) write(ctx context.Context, rec record) error {
-	if len(rec.results) > 0 {
-		if err := r.job.Sink.Record(ctx, rec.results); err != nil {
+func (r *run) write(ctx context.Context, rec record, room []Result) error {
+	for items := range slices.Chunk(rec.items, mostRecorded) {
+		results := room
+		for _, it := range items {
+			results = append(results, it.result())
+		}
+		err := r.job.Sink.Record(ctx, results)
+		if clear(results); err != nil {
 			return err
 		}
 	}
