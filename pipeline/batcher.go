@@ -167,6 +167,9 @@ func (b *batcher) add(it *item) {
 	open := b.open[action]
 	if open == nil {
 		open = &batch{action: action, index: b.emptyIndex()}
+		if len(b.open) == 0 { // of many, most stay small for long
+			open.tokens, open.places = make([]string, 0, limit), make([]place, 0, limit)
+		}
 		b.open[action] = open
 	}
 	open.add(it)

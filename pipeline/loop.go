@@ -251,14 +251,15 @@ func (l *loop) settle(a ack) {
 		return
 	}
 	for _, it := range a.record.items {
-		if it.claim.Lease.Lost() {
+		c := it.claim
+		if c.Lease.Lost() {
 			l.lose()
 		} else {
 			l.opts.Meter.count(it.status, it.code)
 			l.brake.recorded.add(it.status)
 		}
 		l.letGo(it)
-		l.finishSegment(it.claim)
+		l.finishSegment(c)
 	}
 	l.spare = a.record.emptied()
 	if a.record.count {
@@ -272,6 +273,7 @@ func (l *loop) settle(a ack) {
 func (l *loop) letGo(it *item) {
 	l.inHand -= it.weight()
 	it.claim.open--
+	l.rows.give(it)
 }
 
 // lose notes that somebody else has a row of ours. While the reader goes on it

@@ -70,7 +70,8 @@ func (r *run) readSegment(ctx context.Context, c *claim) {
 		if row.Flaw == "" {
 			row.Flaw = TokenFlaw(row.Token)
 		}
-		it := &item{Row: row, claim: c, subject: cmp.Or(row.Subject, row.Token)}
+		it := r.rows.take()
+		*it = item{Row: row, claim: c, subject: cmp.Or(row.Subject, row.Token)}
 		items, weight = append(items, it), weight+it.weight()
 		if weight >= r.chunkRows {
 			if !r.bring(ctx, chunk{claim: c, items: items}) || c.Lease.Lost() {

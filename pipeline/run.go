@@ -103,6 +103,7 @@ type run struct {
 	replies   chan reply
 	records   chan record
 	acks      chan ack
+	rows      rooms
 	door      chan struct{}      // where batches are announced, one after the other
 	halt      context.CancelFunc // ends reading and waiting; calls in flight go on
 }
@@ -120,6 +121,7 @@ func newRun(job Job, opts Options, halt context.CancelFunc) *run {
 		replies:   make(chan reply, opts.Concurrency),
 		records:   make(chan record),
 		acks:      make(chan ack, 1),
+		rows:      newRooms(opts.Window),
 		door:      make(chan struct{}, 1),
 		halt:      halt,
 	}

@@ -169,7 +169,7 @@ func (p *Postgres) compare(operator string, place []string, args []any) (conditi
 func (p *Postgres) Rows(ctx context.Context, s pipeline.Segment) iter.Seq2[pipeline.Row, error] {
 	return func(yield func(pipeline.Row, error) bool) {
 		b, err := p.parseBounds(s.Bounds)
-		var page []pipeline.Row
+		page := make([]pipeline.Row, 0, p.pageRows)
 		for err == nil {
 			if page, b.After, err = p.page(ctx, b, page[:0]); err != nil || len(page) == 0 {
 				break
