@@ -37,11 +37,13 @@ func (c *Client) batch(ctx context.Context, method, topic string, tokens []strin
 	if err := checkBatch(tokens); err != nil {
 		return nil, err
 	}
+	body := newBuffer()
+	defer keep(body)
 	r := Request{
 		Name:   method,
 		Method: http.MethodPost,
 		Path:   []string{"/iid/v1:" + method},
-		Body:   encodeBatch(name, tokens),
+		Body:   encodeBatch(body, name, tokens),
 	}
 	err = c.Do(ctx, r, func(body []byte) (err error) {
 		codes, err = decodeResults(body, len(tokens))

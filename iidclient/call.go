@@ -8,14 +8,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 )
 
 const (
 	maxReply     = 4 << 20  // decoded bytes of a reply; 1000 results need about 30 KiB
 	maxErrorBody = 64 << 10 // decoded bytes of a refused call; the rest is not read
-	keepBuffer   = 256 << 10
 )
 
 // Request is one call, for [Client.Do].
@@ -24,7 +22,7 @@ type Request struct {
 	Method string
 	Path   []string // literal text and data, in turns; data is one segment, whatever it contains
 	Query  string
-	Body   []byte                  // nil sends none; of a POST, Content-Length: 0
+	Body   []byte                  // nil sends none; of a POST, Content-Length: 0. Do reads it no more when it has returned
 	Heard  func(http.Header)       // sees the headers of a reply with status 200; nil sees nothing
 	Amend  func(http.Header) error // changes the headers of an authorized call; nil leaves them
 	// Judge says what a refusal means, with its body, which is there until Judge
@@ -59,13 +57,15 @@ func (c *Client) exchange(ctx context.Context, r Request, read func(body []byte)
 	}
 	callCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	res, err := c.transport.RoundTrip(c.httpRequest(callCtx, r, header))
+	body := &body{bytes: r.Body}
+	defer body.retire()
+	res, err := c.transport.RoundTrip(c.httpRequest(callCtx, r, header, body))
 	if err != nil {
 		return c.lost(ctx, err)
 	}
 	defer res.Body.Close()
 
-	buf := replyBuffers.Get().(*bytes.Buffer)
+	buf := newBuffer()
 	defer keep(buf)
 	tooLarge, err := readBody(buf, res)
 	if err != nil {
@@ -98,7 +98,7 @@ func (c *Client) header() http.Header {
 	}
 }
 
-func (c *Client) httpRequest(ctx context.Context, r Request, header http.Header) *http.Request {
+func (c *Client) httpRequest(ctx context.Context, r Request, header http.Header, body *body) *http.Request {
 	plain, escaped := joinPath(r.Path)
 	u := &url.URL{
 		Scheme:   c.base.Scheme,
@@ -112,7 +112,7 @@ func (c *Client) httpRequest(ctx context.Context, r Request, header http.Header)
 		req.ContentLength = int64(len(r.Body))
 		// HTTP/2 sends a call again that the server is known not to have
 		// touched (GOAWAY, REFUSED_STREAM), if it can get the body again.
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(&bodyReader{body: body}), nil }
 		req.Body, _ = req.GetBody()
 	}
 	return req.WithContext(ctx)
@@ -128,15 +128,6 @@ func (c *Client) lost(ctx context.Context, err error) error {
 		err = fmt.Errorf("nothing complete within %s: %w", c.timeout, context.DeadlineExceeded)
 	}
 	return &TransportError{Err: err}
-}
-
-var replyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-func keep(buf *bytes.Buffer) {
-	if buf.Cap() <= keepBuffer {
-		buf.Reset()
-		replyBuffers.Put(buf)
-	}
 }
 
 // readBody reads to the end, so that the connection can be used again, or to one

@@ -1,6 +1,7 @@
 package iidclient
 
 import (
+	"bytes"
 	"strconv"
 	"unicode/utf8"
 )
@@ -8,24 +9,24 @@ import (
 const hexDigits = "0123456789abcdef"
 
 // encodeBatch writes the body of batchAdd and batchRemove in the key order of the
-// Admin SDKs. The slice is fresh and is never written again: the transport may
-// still be reading a body after a call has returned (net/http.RoundTripper), so
-// that bodies cannot be pooled.
-func encodeBatch(topic string, tokens []string) []byte {
+// Admin SDKs. The bytes are the buffer's.
+func encodeBatch(to *bytes.Buffer, topic string, tokens []string) []byte {
 	size := len(`{"to":"/topics/","registration_tokens":[]}`) + len(topic)
 	for _, token := range tokens {
 		size += len(token) + len(`"",`)
 	}
-	b := make([]byte, 0, size)
-	b = append(b, `{"to":"`+topicPrefix...)
+	if to.Cap() < size { // Grow doubles it, and would soon make more of it than is kept
+		*to = *bytes.NewBuffer(make([]byte, 0, size+size/8))
+	}
+	b := append(to.AvailableBuffer(), `{"to":"`+topicPrefix...)
 	b = append(b, topic...)
 	b = append(b, `","registration_tokens":`...)
 	b = appendStrings(b, tokens)
-	return append(b, '}')
+	to.Write(append(b, '}'))
+	return to.Bytes()
 }
 
 // encodeImport writes the body of batchImport in the key order of the reference.
-// The slice is fresh for the reason that encodeBatch has.
 func encodeImport(app string, sandbox bool, apnsTokens []string) []byte {
 	b := []byte(`{"application":`)
 	b = appendString(b, app)

@@ -1,6 +1,7 @@
 package iidclient
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -9,7 +10,7 @@ import (
 )
 
 func TestEncodeBatchKeepsTheShapeOfTheSDKs(t *testing.T) {
-	got := string(encodeBatch("news", []string{"a:b", `q"\` + "\n", "<é>"}))
+	got := string(encodeBatch(new(bytes.Buffer), "news", []string{"a:b", `q"\` + "\n", "<é>"}))
 	want := `{"to":"/topics/news","registration_tokens":["a:b","q\"\\\u000a","<é>"]}`
 	if got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -23,7 +24,7 @@ func TestEncodeBatchSaysEveryTokenAsItIs(t *testing.T) {
 			To     string   `json:"to"`
 			Tokens []string `json:"registration_tokens"`
 		}
-		if err := json.Unmarshal(encodeBatch("a~b%c", tokens), &got); err != nil {
+		if err := json.Unmarshal(encodeBatch(new(bytes.Buffer), "a~b%c", tokens), &got); err != nil {
 			t.Fatal(err)
 		}
 		if got.To != "/topics/a~b%c" || !slices.Equal(got.Tokens, tokens) {
@@ -36,6 +37,8 @@ func BenchmarkEncodeBatch(b *testing.B) {
 	tokens := testTokens(MaxBatch)
 	b.ReportAllocs()
 	for b.Loop() {
-		encodeBatch("news", tokens)
+		buf := newBuffer()
+		encodeBatch(buf, "news", tokens)
+		keep(buf)
 	}
 }

@@ -99,7 +99,7 @@ func TestRefusedStreamIsSentAgainWhole(t *testing.T) {
 	if err != nil || len(codes) != 3 {
 		t.Fatalf("got %q, %v", codes, err)
 	}
-	want := encodeBatch("news", testTokens(3))
+	want := encodeBatch(new(bytes.Buffer), "news", testTokens(3))
 	if len(sent) != 2 || !bytes.Equal(sent[0], want) || !bytes.Equal(sent[1], want) {
 		t.Errorf("sent %d bodies: %q", len(sent), sent)
 	}
