@@ -48,17 +48,18 @@ func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []str
 	if !onTopic(a) || !p.someSynced.Load() {
 		return nil
 	}
+	p.underway.begin(a.Topic, tokens) // before others can see it
 	var synced bool
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		tag, err := p.pool.Exec(ctx, announce, a.Topic, allStorable(tokens), p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service)
 		synced = tag.RowsAffected() > 0
 		return err
 	})
+	if !synced {
+		p.underway.end(a.Topic, tokens)
+	}
 	if err != nil {
 		return fmt.Errorf("note %d tokens that are to be sent: %w", len(tokens), err)
-	}
-	if synced {
-		p.underway.begin(a.Topic, tokens)
 	}
 	return nil
 }

@@ -41,8 +41,10 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 		return err
 	}
 	b := newBeliefs(results, synced)
-	b.await(&p.underway)
-	return p.settle(ctx, tx, b, plausible)
+	if err := p.settle(ctx, tx, b, plausible); err != nil {
+		return err
+	}
+	return p.doubtAgain(ctx, tx, b)
 }
 
 // plausible reports whether the job has had a row that is ok. A service that knows not one of the tokens
@@ -106,9 +108,6 @@ const (
 	// unmoved is a belief that a call was refused for: the service holds what it held, if
 	// it ever did.
 	unmoved
-	// affirmed is a belief that was held at least for a moment, while another call of this process
-	// for it is under way.
-	affirmed
 	words // how many there are
 )
 
@@ -154,20 +153,6 @@ func newBeliefs(results []pipeline.Result, synced []string) beliefs {
 	return b
 }
 
-// await leaves what another row's call is under way for to the last of their results: if
-// this process is killed, nobody hears the end of that call.
-func (b beliefs) await(u *underway) {
-	for about, w := range b.words {
-		switch {
-		case !u.has(about):
-		case w == held:
-			b.words[about] = affirmed
-		default:
-			delete(b.words, about)
-		}
-	}
-}
-
 // settle brings the table up to date. Gone tokens go first: what is held besides
 // came later.
 func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible bool) error {
@@ -189,11 +174,7 @@ func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible b
 		changes.Queue(doubtTokens, gone, p.caller.service)
 	}
 	for w := range words {
-		switch {
-		case len(topics[w]) == 0:
-			continue
-		case w == affirmed:
-			changes.Queue(affirm, topics[w], tokens[w])
+		if len(topics[w]) == 0 {
 			continue
 		}
 		changes.Queue(leave, topics[w], tokens[w], p.caller.number, w == held || w == absent)
@@ -207,6 +188,25 @@ func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible b
 		}
 	}
 	return tx.SendBatch(ctx, &changes).Close()
+}
+
+// doubtAgain leaves what another row's call is under way for to the last of their results: if this process is killed,
+// nobody hears the end of that call. An announcement that was made before what settle wrote is known here, and a later
+// one waits for the commit.
+func (p *Postgres) doubtAgain(ctx context.Context, tx pgx.Tx, b beliefs) error {
+	left := make(map[string][]string)
+	for about := range b.words {
+		if p.underway.has(about) {
+			left[about.topic] = append(left[about.topic], about.token)
+		}
+	}
+	for topic, tokens := range left {
+		_, err := tx.Exec(ctx, announce, topic, tokens, p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const (
@@ -234,10 +234,6 @@ const (
 		update bulksub.subscriptions s set doubted = s.earlier, earlier = null, caller = 0, job_id = 0
 		from unnest($1::text[], $2::text[]) as was (topic, token)
 		where s.topic = was.topic and s.caller = $3 and s.earlier is not null and not ($4 and s.earlier = '-infinity') and` + sameToken
-
-	affirm = `
-		update bulksub.subscriptions s set since = clock_timestamp()
-		from unnest($1::text[], $2::text[]) as was (topic, token) where s.topic = was.topic and` + sameToken
 
 	forget = `
 		delete from bulksub.subscriptions s using unnest($1::text[], $2::text[]) as was (topic, token)

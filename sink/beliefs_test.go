@@ -330,6 +330,46 @@ func TestTwinUnderWay(t *testing.T) {
 	}
 }
 
+// TestTwinAnnouncedMeanwhile: so it is with a call that is announced while the answer for the other row is being recorded.
+func TestTwinAnnouncedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		action pipeline.Action
+		since  []string
+	}{{add("news"), []string{"news t1", "news t2"}}, {drop("news"), nil}} {
+		db := pgtest.New(t)
+		mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+		p := newPostgres(t, db, "job")
+		c := claim(t, p, 1)
+		tokens := ask[[]string](t, db, `select array_agg(token order by hashtextextended(token, 0)) from unnest('{t1,t2}'::text[]) as token`)
+		call(t, p, test.action, tokens...)
+		tx, err := db.Begin(t.Context())
+		must(t, err)
+		_, err = tx.Exec(t.Context(), `select from bulksub.subscriptions where token = $1 for update`, tokens[0])
+		must(t, err)
+		recorded := make(chan error)
+		go func() {
+			var done []pipeline.Result
+			for i, token := range tokens {
+				done = append(done, pipeline.Result{Claim: c, Key: keysOf(c.Segment)[i], Token: token, Status: pipeline.OK, Done: []pipeline.Action{test.action}})
+			}
+			recorded <- p.Record(t.Context(), done)
+		}()
+		for !ask[bool](t, db, `select exists (select from pg_locks where not granted and locktype = 'transactionid')`) {
+			runtime.Gosched()
+		}
+		must(t, p.Announce(t.Context(), test.action, tokens[1:]))
+		must(t, tx.Rollback(t.Context()))
+		must(t, <-recorded)
+		if n := ask[int](t, db, `select count(*) from bulksub.subscriptions where token = $1 and doubted is not null`, tokens[1]); n != 1 {
+			t.Errorf("%v: no doubt of a call under way", test.action)
+		}
+		must(t, p.Ended(t.Context(), test.action, tokens[1:], false))
+		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[2], Token: tokens[1], Status: pipeline.OK, Done: []pipeline.Action{test.action}}}))
+		wantBeliefs(t, db, test.since...)
+	}
+}
+
 // TestDoubtIsNotDrawnOut: however often what is in doubt is sent again meanwhile, the doubt lasts no longer than the
 // call may that nobody has heard the end of.
 func TestDoubtIsNotDrawnOut(t *testing.T) {
