@@ -482,3 +482,19 @@ func TestDropPlanKeepsWhatFailed(t *testing.T) {
 		t.Error("another job's plan was dropped")
 	}
 }
+
+// TestDropPlanLooksEachRowUp: also when the planner has looked at the plans of other jobs last.
+func TestDropPlanLooksEachRowUp(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.planned (job_id, n, op) select 1, n, 'subscribe' from generate_series(1, 20000) n`)
+	mustExec(t, db, `analyze bulksub.planned`)
+	mustExec(t, db, `insert into bulksub.planned (job_id, n, op) select 2, n, 'subscribe' from generate_series(1, 20000) n`)
+	rows, _ := db.Query(t.Context(), "explain "+dropNext, 2, 0)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	must(t, err)
+	plan := strings.Join(lines, "\n")
+	if !strings.Contains(plan, "Tid Scan on planned") || !strings.Contains(plan, "Index Scan using planned_pkey on planned p") {
+		t.Errorf("it may do without:\n%s", plan)
+	}
+}
