@@ -92,7 +92,7 @@ func (p *Postgres) Ended(ctx context.Context, a pipeline.Action, tokens []string
 	if !lingers {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	ctx, cancel := outlive(ctx, commitTimeout)
 	defer cancel()
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		var notes pgx.Batch
@@ -106,6 +106,16 @@ func (p *Postgres) Ended(ctx context.Context, a pipeline.Action, tokens []string
 		return fmt.Errorf("note that the call with %d tokens had no answer: %w", len(tokens), err)
 	}
 	return nil
+}
+
+// outlive makes a context that ends so much later than ctx.
+func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(by, cancel) })
+	return late, func() {
+		stop()
+		cancel()
+	}
 }
 
 // doubt is the statement for what such a call changes.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -294,6 +295,27 @@ func TestTwinWithoutAnAnswer(t *testing.T) {
 	must(t, tx.Rollback(t.Context()))
 	must(t, <-noted)
 	wantBeliefs(t, db, "news t?")
+}
+
+// TestNotedAfterTheEnd: what is to be noted of a call may take as long as an outage of the database, while the run goes on, and
+// some time after that.
+func TestNotedAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run, end := context.WithCancel(t.Context())
+		noting, cancel := outlive(run, time.Minute)
+		defer cancel()
+		time.Sleep(time.Hour)
+		for _, wait := range []time.Duration{0, time.Minute - 1} {
+			if time.Sleep(wait); noting.Err() != nil {
+				t.Fatalf("over %s after the end", wait)
+			}
+			end()
+		}
+		time.Sleep(2)
+		if noting.Err() == nil {
+			t.Error("it goes on for ever")
+		}
+	})
 }
 
 // TestTwinUnderWay: the answer for one row ends no doubt while the call for another with the same token is under way,
