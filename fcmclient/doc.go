@@ -14,8 +14,9 @@
 // many are under way: the client is made for hundreds of callers at a time, over a
 // few HTTP/2 connections. On each of them as many calls are open as the service
 // allows; the others wait. A call that the service is known not to have touched (GOAWAY,
-// REFUSED_STREAM) is sent again by net/http. A connection that has gone dead is found by
-// a ping, within 25 seconds.
+// REFUSED_STREAM) is sent again; one that it may have carried out is not, so that who
+// counts calls against a rate counts them all. A connection that has gone dead is found by a
+// ping, within 25 seconds.
 //
 // # What an answer is worth
 //

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -26,13 +27,13 @@ type conn struct {
 	retired bool // it takes no more calls, and is closed after the last
 }
 
-// lostError is a call to which its connection brought no answer.
-type lostError struct {
+// untouchedError is a call that the service is known not to have touched.
+type untouchedError struct {
 	error
 	refused bool // by the service, which ended the one stream; the connection is as it was
 }
 
-func (e *lostError) Unwrap() error { return e.error }
+func (e *untouchedError) Unwrap() error { return e.error }
 
 // streamError has the fields of net/http's error of that name, which lets errors.As fill
 // such a struct.
@@ -44,8 +45,21 @@ type streamError struct {
 
 func (streamError) Error() string { return "" }
 
+// refused reports whether the service has not begun with the stream: REFUSED_STREAM (RFC 9113, section
+// 8.7), or PROTOCOL_ERROR, which some say of one that is too many (5.1.2).
+func (e streamError) refused() bool {
+	return e.Code == 7 || e.Code == 1 && e.Cause != nil && e.Cause.Error() == "received from peer"
+}
+
+// neverBegun are net/http's errors of a call for which a connection was closed before it was
+// sent, and of one beyond the last that a GOAWAY tells of. It has no other names for them.
+var neverBegun = []string{
+	"http2: client conn could not be established", "http2: client conn not usable",
+	"http2: Transport received Server's graceful shutdown GOAWAY",
+}
+
 // roundTrip makes one call. Where the service allows no more at a time, the call waits. An
-// error is a lostError if there was a connection.
+// error is an untouchedError if the call may be sent again without being carried out twice.
 func (l *lane) roundTrip(r *http.Request) (*http.Response, error) {
 	l.under.Add(1)
 	defer l.under.Add(-1)
@@ -55,12 +69,15 @@ func (l *lane) roundTrip(r *http.Request) (*http.Response, error) {
 	}
 	res, err := c.RoundTrip(r)
 	if err != nil {
-		_, refused := errors.AsType[streamError](err)
-		if !refused && r.Context().Err() == nil {
+		stream, ended := errors.AsType[streamError](err)
+		if !ended && r.Context().Err() == nil {
 			l.retire(c)
 		}
 		l.leave(c)
-		return nil, &lostError{err, refused}
+		if refused := ended && stream.refused(); refused || slices.Contains(neverBegun, err.Error()) {
+			err = &untouchedError{err, refused}
+		}
+		return nil, err
 	}
 	res.Body = &body{ReadCloser: res.Body, leave: sync.OnceFunc(func() { l.leave(c) })}
 	return res, nil

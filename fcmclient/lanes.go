@@ -33,20 +33,20 @@ func newLanes(concurrency int) lanes {
 	return all
 }
 
-// mostSends is how often a call is sent that gets no answer. All calls of this API act on a set, so that
-// one may be sent again whatever became of it.
+// mostSends is how often a call is sent that the service does not touch.
 const mostSends = 8
 
 // RoundTrip sends a call on the lane with the fewest under way, so that one that stands
-// still does not gather all callers.
+// still does not gather all callers. It sends again what the service has not touched, and nothing
+// else: what may have been carried out counts against the caller's rate (P5).
 func (all lanes) RoundTrip(r *http.Request) (*http.Response, error) {
 	for sends, refused := 1, 0; ; sends++ {
 		res, err := all.freest().roundTrip(r)
-		lost, ok := errors.AsType[*lostError](err)
+		untouched, ok := errors.AsType[*untouchedError](err)
 		if !ok || sends == mostSends || r.Context().Err() != nil {
 			return res, err
 		}
-		if lost.refused {
+		if untouched.refused {
 			refused++
 		}
 		if refused > len(all) { // once by each, which had not said yet how many calls it allows
