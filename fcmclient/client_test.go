@@ -126,6 +126,7 @@ var answers = []struct {
 	{200, "application/json", `{"topic_name":"sport"}`, "reply", "another topic"},
 	{200, "application/json", `{"error":{"code":500}}`, "reply", "an error"},
 	{200, "application/json", `[]`, "reply", "JSON"},
+	{200, "application/json", ` null`, "reply", "JSON"},
 	{200, "application/json", `{"topic_name":"news"`, "reply", "JSON"},
 	{200, "application/json", ``, "reply", "JSON"},
 	{200, "text/html", `<html>`, "reply", "web page"},

@@ -1,6 +1,7 @@
 package fcmclient
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"time"
@@ -91,7 +92,7 @@ func decodePage(body []byte) (some []Subscription, next string, err error) {
 // decode takes a JSON object whose error field, failed, is not there.
 func decode(body []byte, reply any, failed *json.RawMessage) error {
 	switch err := json.Unmarshal(body, reply); {
-	case err != nil, len(body) == 0:
+	case err != nil, bytes.TrimLeft(body, " \t\r\n")[0] != '{': // null
 		return untrusted("not the JSON object that was expected")
 	case *failed != nil:
 		return untrusted("an error")
