@@ -168,6 +168,26 @@ func TestWhatAnAnswerIsWorth(t *testing.T) {
 	}
 }
 
+// UNREGISTERED beside another word than NOT_FOUND contradicts itself: nobody is gone for that.
+func TestGoneIsSaidTwice(t *testing.T) {
+	for _, said := range []struct {
+		status int
+		word   string
+	}{{400, "INVALID_ARGUMENT"}, {403, "PERMISSION_DENIED"}, {404, "PERMISSION_DENIED"}, {410, "ABORTED"}} {
+		_, _, c := serveTLS(t, 100, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Content-Type"] = []string{"application/json"}
+				w.WriteHeader(said.status)
+				fmt.Fprintf(w, `{"error":{"status":%q,"details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"UNREGISTERED"}]}}`, said.word)
+			})
+		})
+		err := c.Subscribe(t.Context(), "a:b", "news")
+		if judged, ok := errors.AsType[*iidclient.TokenError](err); err == nil || ok && judged.Code == iidclient.CodeNotFound {
+			t.Errorf("%d %s: %v", said.status, said.word, err)
+		}
+	}
+}
+
 func TestListWithoutEndIsRefused(t *testing.T) {
 	_, _, c := serveTLS(t, 100, func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

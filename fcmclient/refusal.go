@@ -54,7 +54,8 @@ const (
 // judge says what a refusal means. Only an error object is the service's; a page is that of
 // the front end before it, where 403, 404 and 410 tell of the project or the path.
 //
-// A detail of FCM's own (FcmError.errorCode) tells what is wrong with a registration. An
+// A detail of FCM's own (FcmError.errorCode) tells what is wrong with a registration, which is gone only
+// where the status agrees. An
 // ErrorInfo of another service's is about the project. A 404 without either could be about
 // anything, and judges nobody; and so does a status that tells of the call, whatever its details.
 func (c *Client) judge(e *iidclient.StatusError, body []byte) error {
@@ -72,7 +73,7 @@ func (c *Client) judge(e *iidclient.StatusError, body []byte) error {
 		return &iidclient.TokenError{Code: iidclient.CodeTooManyTopics, Answer: e}
 	case e.Status == http.StatusTooManyRequests:
 		return e
-	case d.word == unregistered:
+	case d.word == unregistered && e.Code == notFound:
 		return &iidclient.TokenError{Code: iidclient.CodeNotFound, Answer: e}
 	case e.Status == http.StatusForbidden, d.word == otherSender:
 		return &iidclient.TokenError{Code: iidclient.CodePermissionDenied, Answer: e}
