@@ -86,6 +86,19 @@ func TestActions(t *testing.T) {
 	}
 }
 
+// TestDayThatIsNotSaid: it is left out, as it is of what the Instance ID API does not say.
+func TestDayThatIsNotSaid(t *testing.T) {
+	undated := iidtest.Mangled("undated", func(a iidtest.Answer) iidtest.Answer {
+		a.Body = []byte(`{"topic_subscriptions":[{"topic_name":"news"}]}`)
+		return a
+	})
+	_, service := start(t, iidtest.Config{Faults: []iidtest.Plan{{Fault: undated}}})
+	got, err := service.Call(t.Context(), info, []string{"a:b"})
+	if err != nil || got[0].Detail != `{"topics":{"news":""}}` {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 // TestCallErrors: what a call without verdicts means for the job.
 func TestCallErrors(t *testing.T) {
 	for _, test := range []struct {

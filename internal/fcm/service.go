@@ -45,10 +45,18 @@ func (s Service) info(ctx context.Context, token string) (pipeline.Outcome, erro
 	}
 	facts := iid.Facts{Topics: make(map[string]string, len(list.Subscriptions))}
 	for _, subscription := range list.Subscriptions {
-		facts.Topics[iid.Legible(subscription.Topic)] = subscription.Created.Format(time.DateOnly)
+		facts.Topics[iid.Legible(subscription.Topic)] = day(subscription.Created)
 	}
 	detail, err := json.Marshal(facts)
 	return pipeline.Outcome{Status: pipeline.OK, Detail: string(detail)}, err
+}
+
+// day is empty if the service does not say when it was.
+func day(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(time.DateOnly)
 }
 
 // one makes the outcome of a call. What cannot stand in one is malformed. What is about the
