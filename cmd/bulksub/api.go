@@ -93,9 +93,9 @@ func (j *job) chooseAPI(ctx context.Context, log *slog.Logger) error {
 const manyCalls = 256
 
 // manyCalls is the concurrency of calls that carry one token.
-func (o *jobOptions) manyCalls() int {
-	if o.service.concurrencyGiven {
-		return o.service.concurrency
+func (f serviceFlags) manyCalls() int {
+	if f.concurrencyGiven {
+		return f.concurrency
 	}
 	return manyCalls
 }
@@ -103,8 +103,8 @@ func (o *jobOptions) manyCalls() int {
 // takeSuccessor makes the job's calls those of the successor.
 func (j *job) takeSuccessor() error {
 	j.options.asked.small = true
-	j.options.service.concurrency = j.options.manyCalls()
-	client, err := j.service.openSuccessor(j.options.service.concurrency)
+	j.options.service.concurrency = j.options.service.manyCalls()
+	client, err := j.service.openSuccessor()
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (j *job) takeSuccessor() error {
 
 // openSuccessor makes a client of the successor, at the address of the Instance ID API if that
 // is a stand-in's. It calls nobody.
-func (s *service) openSuccessor(concurrency int) (*fcmclient.Client, error) {
+func (s *service) openSuccessor() (*fcmclient.Client, error) {
 	if s.successor != nil {
 		return s.successor, nil
 	}
@@ -131,7 +131,7 @@ func (s *service) openSuccessor(concurrency int) (*fcmclient.Client, error) {
 		AllowHTTP:   f.allowHTTP,
 		Credential:  s.credential,
 		Timeout:     f.timeout,
-		Concurrency: concurrency,
+		Concurrency: f.manyCalls(),
 		UserAgent:   "bulksub/" + version(),
 	})
 	if err != nil {
@@ -179,7 +179,7 @@ func (s *service) askIID(ctx context.Context) (date time.Time, err error) {
 
 // askFCM asks the successor likewise.
 func (s *service) askFCM(ctx context.Context) (date time.Time, err error) {
-	client, err := s.openSuccessor(s.flags.concurrency)
+	client, err := s.openSuccessor()
 	if err != nil {
 		return date, err
 	}

@@ -2,6 +2,11 @@ package main
 
 import (
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bulksub/bulksub/iidclient/iidtest"
@@ -48,6 +53,36 @@ func TestMigrationGoesOnByTheSuccessor(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// The calls of a job that --api auto moves to the successor go over as many connections as those of one
+// that asks for it.
+func TestAutoOpensAsManyConnections(t *testing.T) {
+	p := newProgram(t, nil)
+	for _, api := range []string{apiFCM, apiAuto} {
+		var mu sync.Mutex
+		connections := make(map[string]bool)
+		front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/iid/") {
+				http.NotFound(w, r)
+				return
+			}
+			mu.Lock()
+			connections[r.RemoteAddr] = true
+			mu.Unlock()
+			p.Service.ServeHTTP(w, r)
+		}))
+		front.Config.Protocols = new(http.Protocols)
+		front.Config.Protocols.SetHTTP1(true)
+		front.Config.Protocols.SetUnencryptedHTTP2(true)
+		front.Start()
+		p.Service.URL = front.URL
+		t.Cleanup(front.Close)
+		code, s := p.run("subscribe", "--topic", "news", "--csv", writeTokens(t, 3000), "--results", filepath.Join(t.TempDir(), "results.csv"), "--rate", "0", "--api", api)
+		if want := (manyCalls + 99) / 100; code != 0 || s.OK != 3000 || len(connections) != want {
+			t.Errorf("--api %s: ended with %d over %d connections, want %d: %+v", api, code, len(connections), want, s)
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func openService(ctx context.Context, o jobOptions) (*service, error) {
 		s.calls = iid.Single{Client: client}
 	}
 	if o.service.api == apiFCM {
-		_, err = s.openSuccessor(o.manyCalls())
+		_, err = s.openSuccessor()
 	}
 	return s, err
 }
