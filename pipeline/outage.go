@@ -47,6 +47,9 @@ func (o *outage) failed(now time.Time, said *CallError, concurrency int, chance 
 		return
 	}
 	o.answered = o.answered || said.Answered
+	if now.Before(o.until) {
+		return // it went before this wait began, and says nothing new
+	}
 	if o.silence++; !said.Answered {
 		o.silence += answeredWeight - 1
 	}

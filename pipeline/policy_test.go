@@ -83,6 +83,23 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+// TestTogether: calls that were under way together and fail together begin one wait, the shortest;
+// only those that went after it make the next one longer.
+func TestTogether(t *testing.T) {
+	start := time.Now()
+	var o outage
+	for range 3 + 20 {
+		o.failed(start, &CallError{Kind: Unavailable}, 2, 0)
+	}
+	if wait := o.until.Sub(start); wait != backoff(1, 0) {
+		t.Errorf("the first wait is %v", wait)
+	}
+	o.failed(o.until, &CallError{Kind: Unavailable}, 2, 0)
+	if wait := o.until.Sub(start); wait != backoff(1, 0)+backoff(2, 0) {
+		t.Errorf("the second one ends %v after the beginning", wait)
+	}
+}
+
 // TestWaitIsNoOutage: the time in which no call went, for a pause or a low rate, is not
 // held against the service.
 func TestWaitIsNoOutage(t *testing.T) {
