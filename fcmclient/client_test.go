@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -189,13 +190,16 @@ func TestGoneIsSaidTwice(t *testing.T) {
 }
 
 func TestListWithoutEndIsRefused(t *testing.T) {
-	_, _, c := serveTLS(t, 100, func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprint(w, `{"topicSubscriptions":[{"topicName":"news"}],"nextPageToken":"on"}`)
+	for tokens, most := range map[int64]int64{2: 3, 1 << 40: mostPages} {
+		var pages atomic.Int64
+		_, _, c := serveTLS(t, 100, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				fmt.Fprintf(w, `{"topicSubscriptions":[{"topicName":"news"}],"nextPageToken":"%d"}`, pages.Add(1)%tokens)
+			})
 		})
-	})
-	if list, err := c.List(t.Context(), "a:b"); kindOf(err) != "reply" {
-		t.Error(len(list.Subscriptions), err)
+		if list, err := c.List(t.Context(), "a:b"); kindOf(err) != "reply" || pages.Load() > most {
+			t.Error(len(list.Subscriptions), pages.Load(), err)
+		}
 	}
 }
 

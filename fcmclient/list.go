@@ -40,8 +40,9 @@ func (c *Client) List(ctx context.Context, registration string) (Listing, error)
 		return Listing{}, err
 	}
 	var list Listing
+	var asked []string // the tokens of pages
 	query := "pageSize=" + pageSize
-	for pages := 1; ; pages++ {
+	for {
 		var next string
 		r := c.question(query, registration)
 		r.Heard = func(header http.Header) { list.Date, _ = http.ParseTime(header.Get("Date")) }
@@ -57,9 +58,10 @@ func (c *Client) List(ctx context.Context, registration string) (Listing, error)
 			slices.SortFunc(list.Subscriptions, func(a, b Subscription) int { return strings.Compare(a.Topic, b.Topic) })
 			return list, nil
 		}
-		if pages == mostPages {
+		if slices.Contains(asked, next) || len(asked) == mostPages-1 {
 			return Listing{}, &iidclient.ReplyError{Reason: "a list of subscriptions without an end"}
 		}
+		asked = append(asked, next)
 		query = "pageSize=" + pageSize + "&pageToken=" + url.QueryEscape(next)
 	}
 }
