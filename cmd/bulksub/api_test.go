@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/bulksub/bulksub/iidclient/iidtest"
+	"github.com/bulksub/bulksub/internal/trial"
 )
 
 // A migration that was begun by the Instance ID API and is killed over and over goes on by its
@@ -83,6 +85,21 @@ func TestAutoOpensAsManyConnections(t *testing.T) {
 		if want := (manyCalls + 99) / 100; code != 0 || s.OK != 3000 || len(connections) != want {
 			t.Errorf("--api %s: ended with %d over %d connections, want %d: %+v", api, code, len(connections), want, s)
 		}
+	}
+}
+
+// A project in which the API is not enabled is one sentence, and code 77, for a job and for the doctor.
+func TestAPIThatIsNotEnabled(t *testing.T) {
+	p := &program{Program: trial.New(t, iidtest.Config{FCM: iidtest.FCM{Disabled: true}}), t: t}
+	const sentence = "the Firebase Cloud Messaging API is not enabled in it; enable it in the Google Cloud console"
+	args := []string{"--csv", writeTokens(t, 300), "--results", filepath.Join(t.TempDir(), "results.csv"), "--api", apiFCM}
+	var said bytes.Buffer
+	code, s := p.heard(&said, append([]string{"subscribe", "--topic", "news", "--quiet"}, args...)...)
+	if code != exitCredentials || s.Rows != 0 || strings.Count(said.String(), sentence) != 1 || strings.Count(said.String(), "\n") != 1 {
+		t.Errorf("ended with %d: %+v\n%s", code, s, &said)
+	}
+	if out, code := p.output(append([]string{"doctor"}, args...)...); code != exitCredentials || strings.Count(string(out), sentence) != 1 {
+		t.Errorf("the doctor ends with %d: %s", code, out)
 	}
 }
 
