@@ -3,18 +3,18 @@ package pipeline
 // manyRooms is how many rooms change hands at a time.
 const manyRooms = 256
 
-// rooms are the items of rows that have gone their way, for the next ones: what is collected
-// instead costs more than all else that is done with a row. The reader takes, the loop gives.
+// rooms are the items of rows that are done with, for the next ones: to make and collect them costs
+// more than most that is done with a row. The reader takes, the loop gives.
 type rooms struct {
 	back        chan []*item
-	free, given []*item // in the reader's hands, in the loop's
+	free, given []*item // in the reader's hands; in the loop's
 }
 
 func newRooms(window int) rooms {
 	return rooms{back: make(chan []*item, window/manyRooms)}
 }
 
-// take is a room for a row. Whatever is in it is of another.
+// take is room for a row.
 func (r *rooms) take() *item {
 	if len(r.free) == 0 {
 		select {
@@ -29,7 +29,7 @@ func (r *rooms) take() *item {
 	return it
 }
 
-// give gives the room of a row that nobody will look at again.
+// give takes the room of a row back that nobody will look at again.
 func (r *rooms) give(it *item) {
 	*it = item{}
 	if r.given = append(r.given, it); len(r.given) < manyRooms {

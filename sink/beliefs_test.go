@@ -2,6 +2,7 @@ package sink
 
 import (
 	"cmp"
+	"context"
 	"runtime"
 	"slices"
 	"strings"

@@ -10,12 +10,8 @@ package main
 import (
 	"context"
 	"os"
-	"runtime/debug"
 )
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50) // what is alive is bounded and small: collect early, stay small
-	}
 	os.Exit(execute(context.Background(), os.Args[1:], terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
 }
