@@ -29,7 +29,7 @@ type Budget struct {
 	retry   postgres.Retrier
 	turn    chan struct{} // in the hands of the one that waits; the others queue for it
 	lot     lot           // with the turn
-	nearest time.Duration // the database has ever been, there and back
+	nearest time.Duration // the database is, there and back
 
 	mu        sync.Mutex
 	pace      pipeline.Pace
@@ -208,14 +208,18 @@ func (b *Budget) refill(ctx context.Context, n int) error {
 	return nil
 }
 
-// later is by how much the way to the database and back has taken longer than ever: by so
+// later is by how much the way to the database and back has taken longer than it does: by so
 // much, at most, an answer was late. A process that was frozen meanwhile finds a place in
-// it whose time is long past.
-func (b *Budget) later(took time.Duration) time.Duration {
+// it whose time is long past. A way that has become longer for good is known as such after some answers; one that
+// takes less than no time was measured while the database's clock was set.
+func (b *Budget) later(took time.Duration) (late time.Duration) {
+	took = max(took, 0)
 	if b.nearest == 0 || took < b.nearest {
 		b.nearest = took
 	}
-	return took - b.nearest
+	late = took - b.nearest
+	b.nearest += late / 10
+	return late
 }
 
 // Answered slows all processes down, or lets them step up again. Calm is told once

@@ -65,7 +65,27 @@ func (b *Budget) take(ctx context.Context, n int) (p poured, err error) {
 		wait = min(wait-ahead.Seconds(), waitMost.Seconds())
 	}
 	p.wait, p.held = seconds(wait), seconds(held)
-	return p, nil
+	if p.held > clockSet {
+		err = b.followClock(ctx)
+	}
+	return p, err
+}
+
+// clockSet is how far ahead of the database's clock the row is only if the clock has been set back, or another server
+// with a clock of its own has taken over: no statement waits so long for the row.
+const clockSet = 2 * budgetTimeout
+
+// followClock sets the row's times back as far as the clock was: nothing would run out of the bucket until the clock has
+// come up to them.
+func (b *Budget) followClock(ctx context.Context) error {
+	return b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		_, err := b.pool.Exec(ctx, `
+			update bulksub.budgets b set version = version + 1, level_at = b.level_at - by, ceiling_at = ceiling_at - by, paced_at = paced_at - by,
+				changed_at = changed_at - by, cut_at = cut_at - by, hold_until = hold_until - by
+			from (select greatest(level_at, changed_at) - clock_timestamp() as by from bulksub.budgets where project = $1 for update) as ahead
+			where project = $1 and by > $2::interval`, b.project, clockSet)
+		return err
+	})
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

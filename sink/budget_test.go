@@ -253,3 +253,26 @@ func TestCeilingEndsWithItsProcess(t *testing.T) {
 		t.Errorf("rate %v, %v", g.Rate, ok)
 	}
 }
+
+// TestBudgetFollowsTheClock: when the database's clock has been set back by an hour, calls go on at the same rate, what the
+// service has brought the rate down to holds on, and its next word is heeded.
+func TestBudgetFollowsTheClock(t *testing.T) {
+	pool := pgtest.New(t)
+	b := budgets(t, pool, 4000)[0]
+	answered(t, b, busy(t, pool, b), pipeline.Quota{Met: true})
+	mustExec(t, pool, `
+		update bulksub.budgets set level_at = level_at + interval '1 hour', ceiling_at = ceiling_at + interval '1 hour', paced_at = paced_at + interval '1 hour',
+			changed_at = changed_at + interval '1 hour', cut_at = cut_at + interval '1 hour'`)
+	place(t, b, 10)
+	if !ask[bool](t, pool, `select greatest(level_at, ceiling_at, paced_at, changed_at, cut_at, hold_until) <= clock_timestamp() from bulksub.budgets`) {
+		t.Error("the row is ahead of the clock")
+	}
+	g := busy(t, pool, b)
+	if g.Rate != 2000 {
+		t.Errorf("rate %v", g.Rate)
+	}
+	answered(t, b, g, pipeline.Quota{Met: true})
+	if g, _, _ := place(t, b, 10); g.Rate != 1000 {
+		t.Errorf("rate %v after another cut", g.Rate)
+	}
+}

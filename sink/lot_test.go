@@ -68,10 +68,25 @@ func TestLateAnswer(t *testing.T) {
 		{3 * time.Millisecond, 0},
 		{2 * time.Millisecond, 0},
 		{5 * time.Millisecond, 3 * time.Millisecond},
-		{20 * time.Second, 20*time.Second - 2*time.Millisecond},
+		{20 * time.Second, 20*time.Second - 2300*time.Microsecond},
+		{-time.Hour, 0}, // the database's clock was set
+		{2 * time.Millisecond, 0},
+		{5 * time.Millisecond, 3 * time.Millisecond},
 	} {
 		if got := b.later(test.took); got != test.want {
 			t.Errorf("answer %d is late by %v, want %v", i, got, test.want)
 		}
+	}
+}
+
+// TestLongerWay: when the way to the database has become longer for good, as after a failover to another place, its
+// answers are soon no longer taken for late ones.
+func TestLongerWay(t *testing.T) {
+	b := &Budget{nearest: time.Millisecond}
+	for range 20 {
+		b.later(200 * time.Millisecond)
+	}
+	if late := b.later(200 * time.Millisecond); late > mostLate {
+		t.Errorf("late by %v", late)
 	}
 }
