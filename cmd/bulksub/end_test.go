@@ -188,6 +188,27 @@ func TestWaitingIsTerminated(t *testing.T) {
 	wantPruned(t, db, rows)
 }
 
+// TestPrunerIsTerminated: a process that prunes ends at the first signal, and says no more than its summary; the same
+// command prunes the rest.
+func TestPrunerIsTerminated(t *testing.T) {
+	t.Parallel()
+	const rows = 50_000
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	g := newGate(t, db)
+	ends := p.beginAll(1, pruning(db)...)
+	it, _ := g.waiting()
+	it.Signal(syscall.SIGTERM)
+	if e := <-ends; e.code != exitTerminated || e.State != stateStopped || e.said != "" {
+		t.Errorf("ended with %d: %s%s", e.code, e.ofTheJob(), e.said)
+	}
+	g.open()
+	if code, s := p.run(pruning(db)...); code != exitFailedRows || s.Pruned != s.NotFound {
+		t.Errorf("ended with %d: %+v", code, s)
+	}
+	wantPruned(t, db, rows)
+}
+
 // TestCancelEndsThePruning: all processes of a job that is cancelled while it prunes end, and what is pruned stays so.
 func TestCancelEndsThePruning(t *testing.T) {
 	t.Parallel()

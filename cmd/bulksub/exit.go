@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -73,15 +72,17 @@ var errFailedRows = errors.New("some rows failed")
 // report writes the error and returns the exit code. The summary has told of
 // failed rows and of a drain already.
 func report(w io.Writer, err error, s *signals) int {
+	told := errors.Is(err, pipeline.ErrStopped)
+	err = s.verdict(err)
 	code := exitCode(err)
-	if errors.Is(err, pipeline.ErrStopped) || s.got() != nil && errors.Is(err, context.Canceled) {
+	if errors.Is(err, pipeline.ErrStopped) {
 		code = s.exitCode()
 	}
 	advice := ""
 	if code == exitUnavailable && !is[*pipeline.UnavailableError](err) {
 		advice = "; what is recorded is safe, run the same command again"
 	}
-	if code != exitDone && code != exitFailedRows && !errors.Is(err, pipeline.ErrStopped) {
+	if code != exitDone && code != exitFailedRows && !told {
 		fmt.Fprintf(w, "bulksub: %v%s\n", err, advice)
 	}
 	return code

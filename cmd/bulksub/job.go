@@ -88,7 +88,7 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 	j.tellWaits(log)
 	shown.add(j.collectors()...)
 	began := time.Now()
-	err = j.run(cmd.Context(), s, log, cmd.ErrOrStderr())
+	err = s.verdict(j.run(cmd.Context(), s, log, cmd.ErrOrStderr()))
 	err = j.conclude(cmd, err, time.Since(began))
 	shown.stop(err)
 	return err

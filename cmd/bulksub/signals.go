@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/bulksub/bulksub/pipeline"
 )
 
 // signals is what the program was told from outside. The first signal asks it to
@@ -57,6 +60,14 @@ func (s *signals) got() os.Signal {
 		return *p
 	}
 	return nil
+}
+
+// verdict is err, or [pipeline.ErrStopped] if it is only that a signal has cut work short.
+func (s *signals) verdict(err error) error {
+	if s.got() != nil && errors.Is(err, context.Canceled) {
+		return pipeline.ErrStopped
+	}
+	return err
 }
 
 func (s *signals) exitCode() int {

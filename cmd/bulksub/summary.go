@@ -107,7 +107,7 @@ func stateAfter(err error, failed int64) string {
 		return stateDone
 	case err == nil:
 		return stateIncomplete
-	case errors.Is(err, pipeline.ErrStopped), errors.Is(err, context.Canceled):
+	case errors.Is(err, pipeline.ErrStopped):
 		return stateStopped
 	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err), is[*verifyError](err):
 		return stateBraked
