@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/internal/pgcluster"
+	"github.com/bulksub/bulksub/internal/trial"
 	"github.com/bulksub/bulksub/migrations"
 )
 
@@ -137,8 +138,8 @@ func (c *chaos) kill() {
 
 // TestProcessesInChaos: four processes on one job, killed over and over and started
 // again, one of them frozen until others have taken its segment over, and the database
-// restarted: every row has one result, the service knows the same, and no second sees more
-// than the rate and one batch (P2, P5, P9, P12).
+// restarted: every row has one result, which the process has written that held its segment then, the service
+// knows the same, and no second sees more than the rate and one batch (P2, P5, P9, P12).
 func TestProcessesInChaos(t *testing.T) {
 	t.Parallel()
 	const rows, processes = 220_000, 4
@@ -155,6 +156,7 @@ func TestProcessesInChaos(t *testing.T) {
 	if _, err := migrations.Migrate(t.Context(), pool); err != nil {
 		t.Fatal(err)
 	}
+	trial.Watch(t, pool)
 	fillTable(t, pool, rows)
 	p := newProgram(t, scriptFate)
 	c := &chaos{t: t, cluster: cluster, pool: pool, peak: func() int { return p.Service.PeakOps(time.Second) }, random: rand.New(rand.NewPCG(1, 2)), running: make(map[*os.Process]bool)}
@@ -194,5 +196,8 @@ func TestProcessesInChaos(t *testing.T) {
 	}
 	if diff := disagreement(p.Service, "news", got, rows); diff != "" {
 		t.Error(diff)
+	}
+	if found, err := trial.Violations(t.Context(), pool); err != nil || len(found) > 0 {
+		t.Errorf("%q, %v", found, err)
 	}
 }

@@ -46,7 +46,7 @@ func (c Case) Judge(t testing.TB, code int, last Summary) {
 	if diff := Disagreement(c.Program.Service, c.Mix, c.Topic, results, c.Rows); diff != "" { // I1, I2, I7
 		t.Error(diff)
 	}
-	found, err := violations(ctx, c.DB) // I5, I15
+	found, err := Violations(ctx, c.DB) // I5, I15
 	must(t, err)
 	for _, what := range found {
 		t.Error(what)

@@ -21,8 +21,8 @@ func Watch(t testing.TB, pool *pgxpool.Pool) {
 	}
 }
 
-// violations are what the triggers have found.
-func violations(ctx context.Context, pool *pgxpool.Pool) (found []string, err error) {
+// Violations are what the triggers of [Watch] have found.
+func Violations(ctx context.Context, pool *pgxpool.Pool) (found []string, err error) {
 	err = pool.QueryRow(ctx, `select coalesce(array_agg(distinct what), '{}') from trial.violations`).Scan(&found)
 	return found, err
 }
