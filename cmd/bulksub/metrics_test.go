@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -12,6 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/push"
 
 	"github.com/bulksub/bulksub/iidclient/iidtest"
 	"github.com/bulksub/bulksub/internal/pgtest"
@@ -136,6 +142,33 @@ func TestMetricsArePushed(t *testing.T) {
 			t.Errorf("success %v: %s", test.succeeds, pushes[0])
 		}
 	}
+}
+
+// wire is a way to a gateway.
+type wire func(*http.Request) (*http.Response, error)
+
+func (w wire) Do(r *http.Request) (*http.Response, error) { return w(r) }
+
+// TestMetricsArePushedOnTheWay: a run of 95 seconds pushes three times, and once more when it ends.
+func TestMetricsArePushedOnTheWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at []float64
+		gateway := wire(func(*http.Request) (*http.Response, error) {
+			at = append(at, time.Since(began).Seconds())
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		})
+		ctx, quit := context.WithCancel(t.Context())
+		shown := &telemetry{
+			pusher: push.New("http://gateway", "bulksub").Client(gateway), log: slog.New(slog.DiscardHandler), quit: quit, pushed: make(chan struct{}),
+		}
+		go shown.keepPushing(ctx)
+		time.Sleep(95 * time.Second)
+		shown.stop(errFailedRows)
+		if !slices.Equal(at, []float64{30, 60, 90, 95}) {
+			t.Errorf("pushed at %v", at)
+		}
+	})
 }
 
 // TestFailureToBeginIsPushed: the last push of a run that could not open its job is of no success, and leaves alone
