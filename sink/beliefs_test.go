@@ -303,6 +303,7 @@ func TestTwinWithoutAnAnswer(t *testing.T) {
 func TestNotedAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run, end := context.WithCancel(t.Context())
+		defer end()
 		noting, cancel := outlive(run, time.Minute)
 		defer cancel()
 		time.Sleep(time.Hour)
