@@ -82,6 +82,25 @@ func TestAnnouncedBeforeSent(t *testing.T) {
 	})
 }
 
+// TestCallsOfOneAreAnnouncedSideBySide: hundreds of them do not wait for each other.
+func TestCallsOfOneAreAnnouncedSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{limit: 1}
+		j := newJob(1000, s)
+		j.Concurrency = 100
+		h := &herald{service: s, takes: func(int64) (time.Duration, error) { return 100 * time.Millisecond, nil }}
+		h.Sink = j.process()
+		began := time.Now()
+		if err := pipeline.Run(t.Context(), pipeline.Job{Source: j.rows, Sink: h, Service: s}, j.Options); err != nil {
+			t.Fatal(err)
+		}
+		j.once(t)
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 // TestFreshAnnouncement: a call that has waited for its turn is announced again.
 func TestFreshAnnouncement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -104,7 +104,7 @@ type run struct {
 	records   chan record
 	acks      chan ack
 	rows      rooms
-	door      chan struct{}      // where batches are announced, one after the other
+	door      chan struct{}      // where batches of more than one token are announced, one after the other
 	halt      context.CancelFunc // ends reading and waiting; calls in flight go on
 }
 

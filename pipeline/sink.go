@@ -41,9 +41,9 @@ type Sink interface {
 // Herald is a [Sink] that wants to hear of a call before it is made, and when it has ended: what it
 // has not heard the end of may have been carried out, or may yet be.
 type Herald interface {
-	// Announce is called by one goroutine at a time, beside those of a Sink, at most [Fresh] before
-	// each call, and again for each repetition; when it returns nil, what it was told lasts. An error
-	// is final, as that of Record.
+	// Announce is called at most [Fresh] before each call, and again for each repetition; when it returns
+	// nil, what it was told lasts. It is called by one goroutine at a time, beside those of a Sink, but
+	// for calls of one token: by as many as there are. An error is final, as that of Record.
 	Announce(ctx context.Context, a Action, tokens []string) error
 	// Ended tells that an announced call has been answered, or will not be made, or that nobody will
 	// hear of it any more and it [CallError.Lingers]. It is called by several goroutines at a time, before

@@ -69,19 +69,22 @@ func (r *run) ended(ctx context.Context, b *batch, err error) error {
 	return herald.Ended(ctx, b.action, b.tokens, err != nil && callError(err).Lingers)
 }
 
-// place tells the sink what is about to be sent and waits for the budget, one batch after
-// the other: what has been told of is in flight but for one batch, and no call that
-// the sink held up makes a burst. After a long wait it tells the sink again.
+// place tells the sink what is about to be sent and waits for the budget: no call that
+// the sink held up makes a burst. Batches do so one after the other, so that what has been told of
+// is in flight but for one; calls of one token, of which there are hundreds, side by side. After a
+// long wait it tells the sink again.
 func (r *run) place(ctx context.Context, b *batch) (Grant, error) {
 	herald, ok := r.job.Sink.(Herald)
 	if !ok {
 		return r.job.Budget.Wait(ctx, len(b.tokens))
 	}
-	select {
-	case r.door <- struct{}{}:
-		defer func() { <-r.door }()
-	case <-ctx.Done():
-		return Grant{}, ctx.Err()
+	if len(b.tokens) > 1 {
+		select {
+		case r.door <- struct{}{}:
+			defer func() { <-r.door }()
+		case <-ctx.Done():
+			return Grant{}, ctx.Err()
+		}
 	}
 	if err := herald.Announce(ctx, b.action, b.tokens); err != nil {
 		return Grant{}, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/bulksub/bulksub/pipeline"
 )
@@ -41,27 +42,35 @@ func (p *Postgres) Calls(service string, longest time.Duration) {
 
 // Announce puts in doubt what a call is about to change of a topic under sync, until
 // its results are recorded: a sync that comes after a kill sends just that again.
-// While no topic is under sync it asks the database nothing. It compares no fence: what a
+// For other topics it asks the database nothing. It compares no fence: what a
 // process announces and then does not send, for its lease is lost, may be sent once more
 // by the next sync.
 func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []string) error {
-	if !onTopic(a) || !p.someSynced.Load() {
+	if !onTopic(a) || !p.synced.Load().has(a.Topic) {
 		return nil
 	}
 	p.underway.begin(a.Topic, tokens) // before others can see it
-	var synced bool
-	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		tag, err := p.pool.Exec(ctx, announce, a.Topic, allStorable(tokens), p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service)
-		synced = tag.RowsAffected() > 0
-		return err
-	})
-	if !synced {
+	said := p.gathering.say(a.Topic, allStorable(tokens), func(said *announcement) { p.announce(ctx, said) })
+	if !said.synced[a.Topic] {
 		p.underway.end(a.Topic, tokens)
 	}
-	if err != nil {
-		return fmt.Errorf("note %d tokens that are to be sent: %w", len(tokens), err)
+	if said.err != nil {
+		return fmt.Errorf("note %d tokens that are to be sent: %w", len(tokens), said.err)
 	}
 	return nil
+}
+
+func (p *Postgres) announce(ctx context.Context, said *announcement) {
+	said.err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		var notes pgx.Batch
+		for topic, tokens := range said.tokens {
+			notes.Queue(announce, topic, tokens, p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service).Exec(func(tag pgconn.CommandTag) error {
+				said.synced[topic] = tag.RowsAffected() > 0
+				return nil
+			})
+		}
+		return p.pool.SendBatch(ctx, &notes).Close()
+	})
 }
 
 // Of tokens that are kept as one text one is enough. A doubt that is not ours, and may not be over, outlives our
@@ -97,7 +106,7 @@ func (p *Postgres) Ended(ctx context.Context, a pipeline.Action, tokens []string
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		var notes pgx.Batch
 		notes.Queue(linger, p.job.ID, p.caller.lingers)
-		if p.someSynced.Load() {
+		if p.synced.Load().has(a.Topic) {
 			notes.Queue(doubt, a.Topic, allStorable(tokens), p.caller.lingers, p.caller.service)
 		}
 		return p.pool.SendBatch(ctx, &notes).Close()
@@ -136,24 +145,4 @@ func allStorable(tokens []string) []string {
 		stored[i] = storable(token)
 	}
 	return stored
-}
-
-// lookForSyncs finds out whether any topic is under sync. It waits for a sync that is about to
-// take its topics, so that either we announce our calls or it finds us at work, see newcomers.
-func (p *Postgres) lookForSyncs(ctx context.Context) error {
-	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		var some bool
-		var ask pgx.Batch
-		ask.Queue(`select pg_advisory_xact_lock_shared($1)`, membership)
-		ask.Queue(`select exists (select from bulksub.synced)`).QueryRow(func(row pgx.Row) error { return row.Scan(&some) })
-		err := p.pool.SendBatch(ctx, &ask).Close()
-		if err == nil {
-			p.someSynced.Store(some)
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("look for topics under sync: %w", err)
-	}
-	return nil
 }

@@ -33,7 +33,7 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	if err := tx.SendBatch(ctx, &ask).Close(); err != nil {
 		return err
 	}
-	if p.someSynced.Store(some); len(synced) == 0 && !(some && gone) {
+	if len(synced) == 0 && !(some && gone) {
 		return nil
 	}
 	plausible, err := p.plausible(ctx, tx, results)

@@ -3,14 +3,18 @@ package sink
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/sourcegraph/conc/pool"
 
 	"github.com/bulksub/bulksub/internal/pgtest"
 	"github.com/bulksub/bulksub/pipeline"
@@ -470,21 +474,61 @@ func TestAnnounced(t *testing.T) {
 	}
 }
 
-// TestNobodyCares: without any sync nothing is asked, and a commit learns of the first one.
+// TestNobodyCares: of a topic that is not under sync nothing is asked, whatever else is; the next claim learns of it.
 func TestNobodyCares(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('else', 'k')`)
 	p := newPostgres(t, db, "job")
-	c := claim(t, p, 1)
+	claim(t, p, 2)
 	p.pool = nil
 	must(t, p.Announce(t.Context(), add("a"), []string{"new"}))
 	p.pool = db
 	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('a', 'k')`)
-	r := result(c, "11", pipeline.OK)
-	r.Done = []pipeline.Action{add("else")}
-	must(t, p.Record(t.Context(), []pipeline.Result{r}))
+	claim(t, p, 2)
 	must(t, p.Announce(t.Context(), add("a"), []string{"new"}))
 	wantBeliefs(t, db, "a new?")
+}
+
+// TestAnnouncedTogether: what is announced while an announcement is on its way goes into the next one, and everybody
+// learns how that ended.
+func TestAnnouncedTogether(t *testing.T) {
+	t.Parallel()
+	const calls = 100
+	var g gathering
+	first, on := make(chan *announcement), make(chan struct{})
+	go g.say("a", []string{"0"}, func(said *announcement) {
+		first <- said
+		<-on
+	})
+	if said := <-first; len(said.tokens["a"]) != 1 {
+		t.Errorf("%v at first", said.tokens)
+	}
+	var made atomic.Int32
+	broken := errors.New("broken")
+	all := pool.New().WithErrors()
+	for i := range calls {
+		all.Go(func() error {
+			return g.say(fmt.Sprint("t", i%2), []string{fmt.Sprint(i)}, func(said *announcement) {
+				made.Add(1)
+				if len(said.tokens) != 2 || len(said.tokens["t0"])+len(said.tokens["t1"]) != calls {
+					t.Errorf("%v", said.tokens)
+				}
+				said.err = broken
+			}).err
+		})
+	}
+	for waiting := 0; waiting < calls; runtime.Gosched() {
+		g.mu.Lock()
+		if waiting = 0; g.next != nil {
+			waiting = len(g.next.tokens["t0"]) + len(g.next.tokens["t1"])
+		}
+		g.mu.Unlock()
+	}
+	close(on)
+	if err := all.Wait(); made.Load() != 1 || strings.Count(err.Error(), "broken") != calls {
+		t.Errorf("%d announcements, %v", made.Load(), err)
+	}
 }
 
 func TestAnAcknowledgementMakesABeliefYoung(t *testing.T) {

@@ -23,23 +23,23 @@ import (
 // transaction, so that a process that slept through its lease writes nothing
 // (P9).
 type Postgres struct {
-	pool     *pgxpool.Pool
-	job      Job
-	owner    string // random: no two processes share one, whatever their host is called
-	process  string // where we run, for those who can see whether we still do
-	lease    time.Duration
-	retry    postgres.Retrier
-	effects  []Effect
-	metrics  ledgerMetrics
-	held     *holdings
-	idle     bool   // others held all that was left when we last asked for a segment
-	written  int64  // results that Record was given; it numbers them
-	room     []byte // for what it copies
-	caller   caller
-	underway underway
-	// someSynced is whether some topic was under sync when we last looked.
-	someSynced atomic.Bool
-	someOK     bool // as far as Record has seen
+	pool      *pgxpool.Pool
+	job       Job
+	owner     string // random: no two processes share one, whatever their host is called
+	process   string // where we run, for those who can see whether we still do
+	lease     time.Duration
+	retry     postgres.Retrier
+	effects   []Effect
+	metrics   ledgerMetrics
+	held      *holdings
+	idle      bool   // others held all that was left when we last asked for a segment
+	written   int64  // results that Record was given; it numbers them
+	room      []byte // for what it copies
+	caller    caller
+	underway  underway
+	gathering gathering
+	synced    atomic.Pointer[synced] // when we last looked
+	someOK    bool                   // as far as Record has seen
 	// stopRenewing ends the renewing of the leases and waits for it.
 	stopRenewing func()
 }

@@ -156,7 +156,6 @@ func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) 
 	if err != nil {
 		return d, fmt.Errorf("plan job %s: %w", p.job.Name, err)
 	}
-	p.someSynced.Store(true)
 	return d, refused
 }
 
