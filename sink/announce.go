@@ -3,8 +3,10 @@ package sink
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -63,8 +65,8 @@ func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []str
 func (p *Postgres) announce(ctx context.Context, said *announcement) {
 	said.err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		var notes pgx.Batch
-		for topic, tokens := range said.tokens {
-			notes.Queue(announce, topic, tokens, p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service).Exec(func(tag pgconn.CommandTag) error {
+		for _, topic := range slices.Sorted(maps.Keys(said.tokens)) { // or two processes would wait for each other
+			notes.Queue(announce, topic, said.tokens[topic], p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service).Exec(func(tag pgconn.CommandTag) error {
 				said.synced[topic] = tag.RowsAffected() > 0
 				return nil
 			})
