@@ -317,7 +317,7 @@ func TestNotedAfterTheEnd(t *testing.T) {
 			}
 			end()
 		}
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		if noting.Err() == nil {
 			t.Error("it goes on for ever")
 		}

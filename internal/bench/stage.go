@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -27,6 +28,7 @@ type stage struct {
 	cluster  *pgcluster.Cluster
 	service  *exec.Cmd
 	endpoint string
+	instead  string // where calls go in place of the stand-in, if anywhere
 }
 
 // build builds the program, and fills the database and, if there is to be one, the file.
@@ -104,6 +106,7 @@ func (s *stage) startService(latency time.Duration) error {
 	if s.endpoint, _, found = strings.Cut(strings.TrimPrefix(line, "listening at "), ";"); !found {
 		return fmt.Errorf("the stand-in says %s: %v", strconv.Quote(line), err)
 	}
+	s.endpoint = cmp.Or(s.instead, s.endpoint)
 	return nil
 }
 
