@@ -1,9 +1,6 @@
 package pipeline
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // record is what goes to the sink at a time: all that has finished since the
 // last time.
@@ -28,34 +25,31 @@ type ack struct {
 	err    error
 }
 
-// mostRecorded is how many results go to the sink in one piece.
-const mostRecorded = 8192
-
 // record writes results until the loop has no more.
 func (r *run) record(ctx context.Context) error {
-	room := make([]Result, 0, mostRecorded)
+	var results []Result // room for them
 	for rec := range r.records {
-		a := ack{record: rec, err: r.write(ctx, rec, room)}
+		for _, it := range rec.items {
+			results = append(results, it.result())
+		}
+		a := ack{record: rec, err: r.write(ctx, results, rec.finished)}
 		if rec.count && a.err == nil {
 			a.counts, a.err = r.job.Sink.Counts(ctx)
 		}
 		r.acks <- a
+		clear(results)
+		results = results[:0]
 	}
 	return nil
 }
 
-func (r *run) write(ctx context.Context, rec record, room []Result) error {
-	for items := range slices.Chunk(rec.items, mostRecorded) {
-		results := room
-		for _, it := range items {
-			results = append(results, it.result())
-		}
-		err := r.job.Sink.Record(ctx, results)
-		if clear(results); err != nil {
+func (r *run) write(ctx context.Context, results []Result, finished []*claim) error {
+	if len(results) > 0 {
+		if err := r.job.Sink.Record(ctx, results); err != nil {
 			return err
 		}
 	}
-	for _, c := range rec.finished {
+	for _, c := range finished {
 		if err := r.job.Sink.Finish(ctx, c.Claim); err != nil {
 			return err
 		}
