@@ -165,6 +165,7 @@ func (l *loop) spread(b *batch, outcomes []Outcome) {
 			l.conclude(it, o, "")
 		}
 	}
+	l.pending.ends = append(l.pending.ends, len(l.pending.items))
 	if len(again) > 0 {
 		l.opts.Meter.retries.Add(int64(len(again)))
 		l.waiting.add(delayed{due: time.Now().Add(backoff(tries, chance())), items: again})
