@@ -1,0 +1,353 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/sourcegraph/conc/pool"
+
+	"github.com/bulksub/bulksub/internal/pgtest"
+	"github.com/bulksub/bulksub/pipeline"
+)
+
+// longAgo lets the time pass in which the call of a dead process may yet be carried out.
+const longAgo = `update bulksub.subscriptions set doubted = doubted - interval '10 minutes'`
+
+// TestCallOfTheDead: what a killed process had sent a moment ago may be carried out after the
+// call of the next; what it had sent long ago is not.
+func TestCallOfTheDead(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ then, want string }{{`select`, "news t?"}, {longAgo, "news t"}} {
+		db := pgtest.New(t)
+		mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+		killed, next := newPostgres(t, db, "killed"), newPostgres(t, db, "next")
+		claim(t, killed, 1)
+		must(t, killed.Announce(t.Context(), drop("news"), []string{"t"}))
+		mustExec(t, db, `update bulksub.segments set lease_end = clock_timestamp()`)
+		mustExec(t, db, test.then)
+		c := claim(t, next, 1)
+		call(t, next, add("news"), "t")
+		must(t, next.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}))
+		wantBeliefs(t, db, test.want)
+	}
+}
+
+// TestItsOwnDead: so may be what another process of the same job had sent, or this one without an answer.
+func TestItsOwnDead(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(*testing.T, *pgxpool.Pool, *Postgres) *Postgres{
+		"another process": func(t *testing.T, db *pgxpool.Pool, p *Postgres) *Postgres {
+			mustExec(t, db, `update bulksub.segments set owner = 'somebody', lease_end = clock_timestamp()`)
+			return newPostgres(t, db, "job")
+		},
+		"no answer": func(t *testing.T, _ *pgxpool.Pool, p *Postgres) *Postgres {
+			must(t, p.Ended(t.Context(), drop("news"), []string{"t"}, true))
+			return p
+		},
+		"an answer": func(t *testing.T, _ *pgxpool.Pool, p *Postgres) *Postgres {
+			must(t, p.Ended(t.Context(), drop("news"), []string{"t"}, false))
+			return p
+		},
+	} {
+		for _, then := range []string{`select`, longAgo} {
+			db := pgtest.New(t)
+			mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k'); insert into bulksub.subscriptions (topic, token, job_id) values ('news', 't', 0)`)
+			p := newPostgres(t, db, "job")
+			c := claim(t, p, 2)
+			must(t, p.Announce(t.Context(), drop("news"), []string{"t"}))
+			if next := lose(t, db, p); next != p {
+				p, c = next, claim(t, next, 2)
+			}
+			mustExec(t, db, then)
+			call(t, p, drop("news"), "t")
+			must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{drop("news")}}}))
+			if name == "an answer" || then == longAgo {
+				wantBeliefs(t, db)
+			} else {
+				wantBeliefs(t, db, "news t?")
+			}
+		}
+	}
+}
+
+// TestUnansweredTwin: the answer for another row with the same token ends no doubt of a call that has none.
+func TestUnansweredTwin(t *testing.T) {
+	t.Parallel()
+	for _, want := range []pipeline.Action{drop("news"), add("news")} {
+		db := pgtest.New(t)
+		mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k'); insert into bulksub.subscriptions (topic, token, job_id) values ('news', 't', 0)`)
+		p := newPostgres(t, db, "job")
+		c := claim(t, p, 2)
+		for range 2 {
+			must(t, p.Announce(t.Context(), want, []string{"t"}))
+		}
+		must(t, p.Ended(t.Context(), want, []string{"t"}, false))
+		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{want}}}))
+		must(t, p.Ended(t.Context(), want, []string{"t"}, true))
+		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[1], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{want}}}))
+		wantBeliefs(t, db, "news t?")
+	}
+}
+
+// TestTwinWithoutAnAnswer: a call that may yet be carried out counts as under way until that is in doubt, for the process
+// may be killed in between.
+func TestTwinWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+	p := newPostgres(t, db, "job")
+	c := claim(t, p, 1)
+	call(t, p, add("news"), "t")
+	must(t, p.Announce(t.Context(), add("news"), []string{"t"}))
+	tx, err := db.Begin(t.Context())
+	must(t, err)
+	_, err = tx.Exec(t.Context(), `select from bulksub.jobs for update`)
+	must(t, err)
+	noted := make(chan error)
+	go func() { noted <- p.Ended(t.Context(), add("news"), []string{"t"}, true) }()
+	for !ask[bool](t, db, `select exists (select from pg_locks where not granted and locktype = 'transactionid')`) {
+		runtime.Gosched()
+	}
+	must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}))
+	wantBeliefs(t, db, "news t?")
+	must(t, tx.Rollback(t.Context()))
+	must(t, <-noted)
+	wantBeliefs(t, db, "news t?")
+}
+
+// TestNotedAfterTheEnd: what is to be noted of a call may take as long as an outage of the database, while the run goes on, and
+// some time after that.
+func TestNotedAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run, end := context.WithCancel(t.Context())
+		defer end()
+		noting, cancel := outlive(run, time.Minute)
+		defer cancel()
+		time.Sleep(time.Hour)
+		for _, wait := range []time.Duration{0, time.Minute - 1} {
+			if time.Sleep(wait); noting.Err() != nil {
+				t.Fatalf("over %s after the end", wait)
+			}
+			end()
+		}
+		time.Sleep(2 * time.Nanosecond)
+		if noting.Err() == nil {
+			t.Error("it goes on for ever")
+		}
+	})
+}
+
+// TestTwinUnderWay: the answer for one row ends no doubt while the call for another with the same token is under way,
+// for it is not heard of if the process is killed; the last one does.
+func TestTwinUnderWay(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		action pipeline.Action
+		second pipeline.Status
+		want   []string
+	}{
+		"added":              {add("news"), pipeline.OK, []string{"news t"}},
+		"added, and refused": {add("news"), pipeline.Denied, []string{"news t?"}},
+		"removed":            {drop("news"), pipeline.OK, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+			p := newPostgres(t, db, "job")
+			c := claim(t, p, 1)
+			must(t, p.Announce(t.Context(), test.action, []string{"t"}))
+			call(t, p, test.action, "t")
+			done := pipeline.Result{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{test.action}}
+			must(t, p.Record(t.Context(), []pipeline.Result{done}))
+			wantBeliefs(t, db, "news t?")
+			must(t, p.Ended(t.Context(), test.action, []string{"t"}, false))
+			if done.Key, done.Status = keysOf(c.Segment)[1], test.second; done.Status != pipeline.OK {
+				done.Op, done.Topic, done.Done = test.action.Op, test.action.Topic, nil
+			}
+			must(t, p.Record(t.Context(), []pipeline.Result{done}))
+			wantBeliefs(t, db, test.want...)
+		})
+	}
+}
+
+// TestTwinAnnouncedMeanwhile: so it is with a call that is announced while the answer for the other row is being recorded.
+func TestTwinAnnouncedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		action pipeline.Action
+		since  []string
+	}{{add("news"), []string{"news t1", "news t2"}}, {drop("news"), nil}} {
+		db := pgtest.New(t)
+		mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+		p := newPostgres(t, db, "job")
+		c := claim(t, p, 1)
+		tokens := ask[[]string](t, db, `select array_agg(token order by hashtextextended(token, 0)) from unnest('{t1,t2}'::text[]) as token`)
+		call(t, p, test.action, tokens...)
+		tx, err := db.Begin(t.Context())
+		must(t, err)
+		_, err = tx.Exec(t.Context(), `select from bulksub.subscriptions where token = $1 for update`, tokens[0])
+		must(t, err)
+		recorded := make(chan error)
+		go func() {
+			var done []pipeline.Result
+			for i, token := range tokens {
+				done = append(done, pipeline.Result{Claim: c, Key: keysOf(c.Segment)[i], Token: token, Status: pipeline.OK, Done: []pipeline.Action{test.action}})
+			}
+			recorded <- p.Record(t.Context(), done)
+		}()
+		for !ask[bool](t, db, `select exists (select from pg_locks where not granted and locktype = 'transactionid')`) {
+			runtime.Gosched()
+		}
+		must(t, p.Announce(t.Context(), test.action, tokens[1:]))
+		must(t, tx.Rollback(t.Context()))
+		must(t, <-recorded)
+		if n := ask[int](t, db, `select count(*) from bulksub.subscriptions where token = $1 and doubted is not null`, tokens[1]); n != 1 {
+			t.Errorf("%v: no doubt of a call under way", test.action)
+		}
+		must(t, p.Ended(t.Context(), test.action, tokens[1:], false))
+		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[2], Token: tokens[1], Status: pipeline.OK, Done: []pipeline.Action{test.action}}}))
+		wantBeliefs(t, db, test.since...)
+	}
+}
+
+// TestDoubtIsNotDrawnOut: however often what is in doubt is sent again meanwhile, the doubt lasts no longer than the
+// call may that nobody has heard the end of.
+func TestDoubtIsNotDrawnOut(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
+	killed := newPostgres(t, db, "killed")
+	claim(t, killed, 1)
+	must(t, killed.Announce(t.Context(), drop("news"), []string{"t"}))
+	mustExec(t, db, `update bulksub.segments set lease_end = clock_timestamp()`)
+	until := ask[time.Time](t, db, `select doubted from bulksub.subscriptions`)
+	again := func(name string) {
+		t.Helper()
+		p := newPostgres(t, db, name)
+		c := claim(t, p, 1)
+		for range 2 {
+			call(t, p, add("news"), "t")
+		}
+		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}))
+		must(t, p.Close())
+	}
+	for _, name := range []string{"first", "second"} {
+		again(name)
+		wantBeliefs(t, db, "news t?")
+		if now := ask[time.Time](t, db, `select doubted from bulksub.subscriptions`); !now.Equal(until) {
+			t.Errorf("in doubt until %v, and after the %s call until %v", until, name, now)
+		}
+	}
+	mustExec(t, db, longAgo)
+	again("third")
+	wantBeliefs(t, db, "news t")
+}
+
+// TestAnnounced: what a call is about to change is in doubt until its result is recorded,
+// and what a result does not tell of stays so.
+func TestAnnounced(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x7", 2048)
+	for name, test := range map[string]struct {
+		action  pipeline.Action
+		results []pipeline.Result
+		want    []string
+	}{
+		"no end":            {add("a"), nil, []string{"a new?", "a old?", "b old"}},
+		"another topic":     {add("c"), nil, []string{"a old", "b old"}},
+		"no topic":          {pipeline.Action{Op: pipeline.Import, Topic: "a"}, nil, []string{"a old", "b old"}},
+		"one of two":        {add("a"), []pipeline.Result{{Token: "new", Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}, []string{"a new", "a old?", "b old"}},
+		"removed":           {drop("a"), []pipeline.Result{{Token: "old", Status: pipeline.OK, Done: []pipeline.Action{drop("a")}}}, []string{"a new?", "b old"}},
+		"gone":              {drop("a"), []pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.NotFound}, fine}, []string{"a new?"}},
+		"failed":            {drop("a"), []pipeline.Result{{Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed}}, []string{"a new?", "a old?", "b old"}},
+		"an add refused":    {add("a"), []pipeline.Result{{Token: "new", Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old?", "b old"}},
+		"a removal refused": {drop("a"), []pipeline.Result{{Token: "new", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}, {Token: "old", Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}, []string{"a old?", "b old"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('a', 'k'), ('b', 'k')`)
+			mustExec(t, db, `insert into bulksub.subscriptions (topic, token, job_id) values ('a', 'old', 0), ('b', 'old', 0)`)
+			p := newPostgres(t, db, "job")
+			c := claim(t, p, 1)
+			for range 2 {
+				call(t, p, test.action, "new", "old")
+			}
+			for i := range test.results {
+				test.results[i].Claim, test.results[i].Key = c, keysOf(c.Segment)[i]
+			}
+			must(t, p.Record(t.Context(), test.results))
+			wantBeliefs(t, db, test.want...)
+			must(t, p.Announce(t.Context(), add("b"), []string{long, "\x00", "\ufffd"}))
+			if n := ask[int](t, db, `select count(*) from bulksub.subscriptions where since = '-infinity' and doubted is not null and length(token) = 4096`); n != 1 {
+				t.Error("a long token is not in doubt")
+			}
+		})
+	}
+}
+
+// TestNobodyCares: of a topic that is not under sync nothing is asked, whatever else is; the next claim learns of it.
+func TestNobodyCares(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('else', 'k')`)
+	p := newPostgres(t, db, "job")
+	claim(t, p, 2)
+	p.pool = nil
+	must(t, p.Announce(t.Context(), add("a"), []string{"new"}))
+	p.pool = db
+	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('a', 'k')`)
+	claim(t, p, 2)
+	must(t, p.Announce(t.Context(), add("a"), []string{"new"}))
+	wantBeliefs(t, db, "a new?")
+}
+
+// TestAnnouncedTogether: what is announced while an announcement is on its way goes into the next one, and everybody
+// learns how that ended.
+func TestAnnouncedTogether(t *testing.T) {
+	t.Parallel()
+	const calls = 100
+	var g gathering
+	first, on := make(chan *announcement), make(chan struct{})
+	go g.say("a", []string{"0"}, func(said *announcement) {
+		first <- said
+		<-on
+	})
+	if said := <-first; len(said.tokens["a"]) != 1 {
+		t.Errorf("%v at first", said.tokens)
+	}
+	var made atomic.Int32
+	broken := errors.New("broken")
+	all := pool.New().WithErrors()
+	for i := range calls {
+		all.Go(func() error {
+			return g.say(fmt.Sprint("t", i%2), []string{fmt.Sprint(i)}, func(said *announcement) {
+				made.Add(1)
+				if len(said.tokens) != 2 || len(said.tokens["t0"])+len(said.tokens["t1"]) != calls {
+					t.Errorf("%v", said.tokens)
+				}
+				said.err = broken
+			}).err
+		})
+	}
+	for waiting := 0; waiting < calls; runtime.Gosched() {
+		g.mu.Lock()
+		if waiting = 0; g.next != nil {
+			waiting = len(g.next.tokens["t0"]) + len(g.next.tokens["t1"])
+		}
+		g.mu.Unlock()
+	}
+	close(on)
+	if err := all.Wait(); made.Load() != 1 || strings.Count(err.Error(), "broken") != calls {
+		t.Errorf("%d announcements, %v", made.Load(), err)
+	}
+}
