@@ -127,11 +127,12 @@ func (l *Limiter) tune(now time.Time, n int) (inflow float64) {
 	return inflow
 }
 
-// Answered slows down, or steps up again.
+// Answered slows down, or steps up again. After a cut a call waits as if one had just gone: the
+// service has nothing left for it.
 func (l *Limiter) Answered(_ context.Context, g Grant, q Quota) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
+	now, cut := time.Now(), l.throttle.Cut
 	if q.Met {
 		largest := float64(l.largest)
 		l.throttle.Met(now, g.At, q.After, max(l.pace.Rate(now), largest), largest/backoffMost.Seconds())
@@ -139,6 +140,9 @@ func (l *Limiter) Answered(_ context.Context, g Grant, q Quota) error {
 		return nil
 	}
 	l.tune(now, l.last)
+	if left := int(l.bucket.TokensAt(now)); left > 0 && l.throttle.Cut.After(cut) {
+		l.bucket.AllowN(now, left)
+	}
 	return nil
 }
 

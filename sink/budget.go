@@ -109,7 +109,7 @@ func (b *Budget) Wait(ctx context.Context, n int) (pipeline.Grant, error) {
 		case <-ctx.Done():
 			return pipeline.Grant{}, ctx.Err()
 		}
-		if !g.At.IsZero() && !b.overtaken(at) && !crowds(time.Since(at)+b.lot.lag, n, g.Rate) {
+		if !g.At.IsZero() && !b.overtaken() && !crowds(time.Since(at)+b.lot.lag, n, g.Rate) {
 			return g, nil
 		}
 	}
@@ -129,16 +129,17 @@ func (b *Budget) note(n int) {
 	b.largest = max(b.largest, n)
 }
 
-// overtaken reports whether this process has met a quota after a place at that time was
-// taken, which then counts no more.
-func (b *Budget) overtaken(at time.Time) bool {
+// overtaken reports whether this process has met a quota since it asked for the lot, which then
+// counts no more.
+func (b *Budget) overtaken() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.met.After(at.Add(-ahead))
+	return b.met.After(b.lot.asked)
 }
 
 // lot is what was taken at once and not yet used up.
 type lot struct {
+	asked time.Time // when the database was asked for it
 	grant pipeline.Grant
 	size  int           // operations in a call
 	calls int           // that are left
@@ -152,13 +153,13 @@ type lot struct {
 // place is when a call of n operations may go, from the lot or from the database.
 // Without a grant there is no place yet, and that is when to ask again.
 func (b *Budget) place(ctx context.Context, n int) (pipeline.Grant, time.Time, error) {
-	now := time.Now()
-	if now.Before(b.lot.until) {
+	now, overtaken := time.Now(), b.overtaken()
+	if now.Before(b.lot.until) && !overtaken {
 		b.lot.spent += n
 		return b.lot.grant, now, nil
 	}
 	b.lot.giveUp(now)
-	if b.lot.calls == 0 || b.lot.size != n || b.overtaken(b.lot.next) {
+	if b.lot.calls == 0 || b.lot.size != n || overtaken {
 		if err := b.refill(ctx, n); err != nil || b.lot.calls == 0 {
 			return pipeline.Grant{}, b.lot.next, err
 		}
@@ -190,16 +191,16 @@ func (b *Budget) refill(ctx context.Context, n int) error {
 	}
 	before := b.lot
 	b.lot = lot{size: n, grant: before.grant}
-	p, err := b.take(ctx, int(math.Ceil(float64(calls)*room))+before.spent)
+	p, err := b.take(ctx, int(math.Ceil(float64(calls)*room)), before.spent)
 	switch g := p.grant; {
 	case err != nil:
 		return err
 	case g.At.IsZero():
 		b.lot.next, b.lot.spent = p.asked.Add(p.wait), before.spent
 	case math.IsInf(g.Rate, 1):
-		b.lot = lot{size: n, grant: g, calls: 1, next: p.asked, until: p.asked.Add(trusted)}
+		b.lot = lot{asked: p.asked, size: n, grant: g, calls: 1, next: p.asked, until: p.asked.Add(trusted)}
 	default:
-		b.lot = lot{size: n, grant: g, calls: calls, next: p.answered.Add(p.wait), step: time.Duration(room / g.Rate * float64(time.Second))}
+		b.lot = lot{asked: p.asked, size: n, grant: g, calls: calls, next: p.answered.Add(p.wait), step: time.Duration(room / g.Rate * float64(time.Second))}
 		b.lot.lag = b.later(p.answered.Sub(p.asked) - p.held)
 		if b.lot.next.Before(before.next) && g.Rate == before.grant.Rate {
 			b.lot.next = before.next // the answer came faster than the one before
@@ -228,13 +229,12 @@ func (b *Budget) Answered(ctx context.Context, g pipeline.Grant, q pipeline.Quot
 	if !q.Met && !b.tellCalm() {
 		return nil
 	}
-	b.mu.Lock()
-	largest := float64(b.largest)
-	pace := max(b.pace.Rate(time.Now()), largest)
 	if q.Met {
-		b.met = time.Now()
+		b.meet()       // what was taken does not count
+		defer b.meet() // nor what is taken until the others know
 	}
-	b.mu.Unlock()
+	largest := b.most()
+	pace := max(b.sent(), largest)
 	for {
 		settled, err := b.change(ctx, func(t *pipeline.Throttle, now time.Time, ceiling, shared float64) bool {
 			if !q.Met {
@@ -248,6 +248,26 @@ func (b *Budget) Answered(ctx context.Context, g pipeline.Grant, q pipeline.Quot
 			return b.explain(err)
 		}
 	}
+}
+
+// most is the most operations asked for at once.
+func (b *Budget) most() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return float64(b.largest)
+}
+
+// sent is what this process has sent in a second of late.
+func (b *Budget) sent() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pace.Rate(time.Now())
+}
+
+func (b *Budget) meet() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.met = time.Now()
 }
 
 // tellCalm reports whether a reply that met no quota is worth a word: the service has

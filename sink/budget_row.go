@@ -28,8 +28,9 @@ type poured struct {
 	held            time.Duration // up until others that asked had been answered
 }
 
-// take pours n operations in and says how long it takes until they may go.
-func (b *Budget) take(ctx context.Context, n int) (p poured, err error) {
+// take pours n operations in and says how long it takes until they may go. What was spent without
+// a ceiling has gone, and is not waited for: it tells how fast all went before a quota was met.
+func (b *Budget) take(ctx context.Context, n, spent int) (p poured, err error) {
 	var wait, held, rate float64
 	var granted, throttled bool
 	var now time.Time
@@ -43,14 +44,14 @@ func (b *Budget) take(ctx context.Context, n int) (p poured, err error) {
 					level = content + $3, level_at = now,
 					ceiling = top, ceiling_at = case when $2 >= top then now else t.ceiling_at end,
 					pace = case when fresh then t.pace else t.paced / greatest(extract(epoch from now - t.paced_at), 0.5) end,
-					paced = case when fresh then t.paced else 0 end + $3,
+					paced = case when fresh then t.paced else 0 end + $3 + $5,
 					paced_at = case when fresh then t.paced_at else now end
 				from (select *, now < paced_at + interval '0.5 s' as fresh from turn) t
 				where b.project = t.project and seconds <= $4
 				returning b.project
 			)
 			select now, extract(epoch from now - statement_timestamp()), outflow, rate < top, greatest(seconds, 0), exists (select from poured) from turn`,
-			b.project, b.own.Ceiling(), float64(n), ahead.Seconds()).Scan(&now, &held, &rate, &throttled, &wait, &granted)
+			b.project, b.own.Ceiling(), float64(n), ahead.Seconds(), float64(spent)).Scan(&now, &held, &rate, &throttled, &wait, &granted)
 	})
 	if err != nil {
 		return p, err
@@ -90,7 +91,8 @@ func (b *Budget) followClock(ctx context.Context) error {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// change changes what the service has brought the rate down to. now is the database's
+// change changes what the service has brought the rate down to; what was in the bucket has run out
+// at the old rate until then, and after a cut a call waits as if one had just gone. now is the database's
 // time, ceiling the highest of late, and shared what all processes have sent in
 // the last second; decide reports whether there is anything to change. settled is false if
 // another process was faster: no lock is held while this one thinks, for it may be frozen
@@ -114,8 +116,10 @@ func (b *Budget) change(ctx context.Context, decide func(t *pipeline.Throttle, n
 			return nil
 		}
 		tag, err := b.pool.Exec(ctx, `
-			update bulksub.budgets set rate = $3, rate_before = $4, changed_at = $5, cut_at = $6, hold_until = $7, version = version + 1
-			where project = $1 and version = $2`, b.project, version, t.Rate, t.Before, t.Changed, t.Cut, t.Hold)
+			update bulksub.budgets b set level = greatest(content, case when $7 > b.cut_at then $9 else 0 end), level_at = now,
+				rate = $4, rate_before = $5, changed_at = $6, cut_at = $7, hold_until = $8, version = b.version + 1
+			from (`+leak+`) as bucket where b.project = bucket.project and bucket.version = $3`,
+			b.project, b.own.Ceiling(), version, t.Rate, t.Before, t.Changed, t.Cut, t.Hold, b.most())
 		settled = tag.RowsAffected() > 0
 		return err
 	})

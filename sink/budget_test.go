@@ -30,7 +30,7 @@ func budgets(t *testing.T, pool *pgxpool.Pool, ceilings ...float64) (list []*Bud
 // none yet if ok is false.
 func place(t *testing.T, b *Budget, n int) (g pipeline.Grant, at time.Time, ok bool) {
 	t.Helper()
-	p, err := b.take(t.Context(), n)
+	p, err := b.take(t.Context(), n, 0)
 	must(t, err)
 	return p.grant, p.grant.At.Add(p.wait), !p.grant.At.IsZero()
 }
@@ -141,6 +141,31 @@ func TestNoCeiling(t *testing.T) {
 	list[0].lot.until = time.Time{} // a while later
 	if g, err = list[0].Wait(t.Context(), 1); err != nil || g.Rate < 500 || math.IsInf(g.Rate, 1) {
 		t.Errorf("rate %v, %v", g.Rate, err)
+	}
+}
+
+// TestQuotaEndsFreedom: without a ceiling, what was sent before a quota was met is not waited for,
+// and no call goes by the word of before.
+func TestQuotaEndsFreedom(t *testing.T) {
+	pool := pgtest.New(t)
+	b := budgets(t, pool, 0)[0]
+	var last pipeline.Grant
+	for range 100 {
+		g, err := b.Wait(t.Context(), 1000)
+		must(t, err)
+		last = g
+	}
+	b.lot.until = time.Now().Add(time.Hour) // the quota is met before the word is old
+	answered(t, b, last, pipeline.Quota{Met: true})
+	if level := ask[float64](t, pool, `select level from bulksub.budgets`); level != 1000 {
+		t.Errorf("a call after the cut waits for %v operations", level)
+	}
+	g, err := b.Wait(t.Context(), 1000)
+	if must(t, err); g.Rate < 500 || math.IsInf(g.Rate, 1) {
+		t.Errorf("rate %v", g.Rate)
+	}
+	if level := ask[float64](t, pool, `select level from bulksub.budgets`); level > 1000*2 {
+		t.Errorf("%v operations to be waited for", level)
 	}
 }
 
