@@ -11,7 +11,7 @@ benchstat := v0.0.0-20260908200009-22c9c6c9d4da
 staticcheck := go tool -modfile=internal/tools/staticcheck.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-faults deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench bench-grow bench-compare bench-storage bench-parts build sbom vulncheck clean cgo postgres faults
+.PHONY: help test test-faults deploy-test test-prometheus test-kubernetes test-sdk bench-sdk lint bench bench-grow bench-quota bench-compare bench-storage bench-parts build sbom vulncheck clean cgo postgres faults
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench: postgres ## tokens a second, beside Google's Go SDK and the floor; ROWS=1
 
 bench-grow: postgres ## what more tokens cost: time, memory, bytes, the first call; SIZES=1000000,10000000
 	cd internal/bench && go run . -grow $(or $(SIZES),1000000$(comma)10000000$(comma)50000000)
+
+bench-quota: postgres ## how much of a quota is used, known and unknown; LONG=30s is short
+	cd internal/bench && go run . -quota $(or $(LONG),5m15s)
 
 # Ten times each, some ten minutes for both.
 hot := go test -run '^$$' -bench 'BatcherAdd|EncodeBatch|DecodeResults|CSV$$|Record$$' -benchmem -count $(or $(RUNS),10) ./pipeline ./iidclient ./source ./sink

@@ -37,6 +37,7 @@ func main() {
 	var o options
 	latencies := flag.String("latency", "0s,50ms,200ms", "what the stand-in waits before each reply, with commas between")
 	sizes := flag.String("grow", "", "measure tables of so many tokens instead, with commas between")
+	quota := flag.Duration("quota", 0, "measure for so long how much of a quota is used instead")
 	flag.IntVar(&o.rows, "rows", 1_000_000, "tokens")
 	flag.IntVar(&o.runs, "runs", 5, "how often each contender runs")
 	flag.Parse()
@@ -50,11 +51,14 @@ func main() {
 	// Upon Ctrl-C the children end, and what was begun for them is removed.
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	err := error(nil)
-	if *sizes == "" {
-		err = compare(ctx, o)
-	} else {
+	var err error
+	switch {
+	case *sizes != "":
 		err = growAll(ctx, *sizes)
+	case *quota > 0:
+		err = keepPaces(ctx, *quota)
+	default:
+		err = compare(ctx, o)
 	}
 	if err != nil {
 		log.Fatal(err)

@@ -29,6 +29,7 @@ type stage struct {
 	service  *exec.Cmd
 	endpoint string
 	instead  string // where calls go in place of the stand-in, if anywhere
+	quota    int    // token operations a second that the stand-in takes; 0: any number
 }
 
 // build builds the program, and fills the database and, if there is to be one, the file.
@@ -93,7 +94,7 @@ func (s *stage) reset(latency time.Duration) error {
 // startService starts a stand-in, and reads from its first line where it listens.
 func (s *stage) startService(latency time.Duration) error {
 	s.service = exec.Command(s.program, "emulator", "--listen", "127.0.0.1:0", "--any-bearer", "--write-credentials", s.path("emulator.json"),
-		"--latency", latency.String())
+		"--latency", latency.String(), "--quota", strconv.Itoa(s.quota))
 	out, err := s.service.StdoutPipe()
 	if err != nil {
 		return err
