@@ -74,12 +74,16 @@ func callError(err error) *CallError {
 	return &CallError{Kind: Fatal, Err: err}
 }
 
-// UnavailableError says that the service did not answer. What was recorded is
-// safe; the same job run again goes on.
+// UnavailableError says that the service did not answer, or failed on every call. What
+// was recorded is safe; the same job run again goes on.
 type UnavailableError struct{ Err error }
 
 func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("the service does not answer; what is recorded is safe, run the job again to go on: %v", e.Err)
+	what := "does not answer"
+	if callError(e.Err).Answered {
+		what = "fails on every call"
+	}
+	return fmt.Sprintf("the service %s; what is recorded is safe, run the job again to go on: %v", what, e.Err)
 }
 
 func (e *UnavailableError) Unwrap() error { return e.Err }

@@ -117,7 +117,11 @@ func exitCode(err error) int {
 
 // exitCodeOfCall is for what the service and the database say.
 func exitCodeOfCall(err error) int {
+	answer, answered := errors.AsType[*iidclient.StatusError](err)
 	if is[*pipeline.UnavailableError](err) {
+		if answered && answer.Status == http.StatusNotFound { // on every call: of the project
+			return exitConfiguration
+		}
 		return exitUnavailable
 	}
 	if credential, ok := errors.AsType[*iidclient.CredentialError](err); ok && credential.Final {
@@ -126,7 +130,7 @@ func exitCodeOfCall(err error) int {
 		}
 		return exitCredentials
 	}
-	if answer, ok := errors.AsType[*iidclient.StatusError](err); ok {
+	if answered {
 		switch {
 		case answer.Status == http.StatusUnauthorized, answer.Status == http.StatusForbidden:
 			return exitCredentials

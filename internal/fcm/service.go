@@ -70,7 +70,7 @@ func one(o pipeline.Outcome, err error) ([]pipeline.Outcome, error) {
 		return nil, &pipeline.CallError{Kind: pipeline.Fatal, Err: err}
 	}
 	if answer := vague(err); answer != nil {
-		return nil, &pipeline.CallError{Kind: pipeline.Unavailable, Code: answer.Code, Answered: true, Err: fmt.Errorf("%w, and the service does not say of what", err)}
+		return nil, &pipeline.CallError{Kind: pipeline.Unavailable, Code: answer.Code, Answered: true, Err: fmt.Errorf("%w, and the service does not say of what; if every call ends so, there is no such project or it does not have this API: see --project", err)}
 	}
 	return iid.One(o, err)
 }
