@@ -82,15 +82,21 @@ func cutAfter(conn net.Conn, commit []byte) error {
 func newCutter(t *testing.T, db *pgxpool.Pool) (*cutter, *pgxpool.Pool) {
 	t.Helper()
 	c := new(cutter)
+	return c, poolThrough(t, db, func(conn net.Conn) net.Conn { return &cutConn{Conn: conn, cutter: c} })
+}
+
+// poolThrough returns a second pool on the database, each of whose connections is wrapped.
+func poolThrough(t *testing.T, db *pgxpool.Pool, wrap func(net.Conn) net.Conn) *pgxpool.Pool {
+	t.Helper()
 	config := db.Config()
 	dial := config.ConnConfig.DialFunc
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
-		return &cutConn{Conn: conn, cutter: c}, err
+		return wrap(conn), err
 	}
 	config.ConnConfig.RuntimeParams["application_name"] = "victim"
 	through, err := pgxpool.NewWithConfig(t.Context(), config)
 	must(t, err)
 	t.Cleanup(through.Close)
-	return c, through
+	return through
 }

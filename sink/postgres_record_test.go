@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -61,6 +62,36 @@ func TestCommitWithUnknownOutcome(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lostConn is lost when a COPY begins, and holds up the one who writes until the test has gone on.
+type lostConn struct {
+	net.Conn
+	gone chan struct{}
+}
+
+func (c *lostConn) Write(b []byte) (int, error) {
+	if !bytes.HasPrefix(b[1:], []byte("\x00\x00\x00\x17PGCOPY")) {
+		return c.Conn.Write(b)
+	}
+	c.Conn.Close()
+	<-c.gone
+	return len(b), nil
+}
+
+// TestNobodyReadsResultsAfterTheirRecord: they are something else by then, whatever the driver still sends.
+func TestNobodyReadsResultsAfterTheirRecord(t *testing.T) {
+	t.Parallel()
+	db, gone := pgtest.New(t), make(chan struct{})
+	p := newPostgres(t, poolThrough(t, db, func(conn net.Conn) net.Conn { return &lostConn{conn, gone} }), "job")
+	p.retry.Patience = 0
+	results := results(claim(t, p, 1))
+	if err := p.Record(t.Context(), results); err == nil {
+		t.Error("recorded without a connection")
+	}
+	clear(results)
+	close(gone)
+	wantKeys(t, "recorded", recordedKeys(t, db))
 }
 
 // TestRefusalIsCountedOnce: however often a commit without an answer is tried again.

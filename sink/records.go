@@ -3,7 +3,9 @@ package sink
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -46,26 +48,46 @@ func bundles(results []pipeline.Result, first int64) []bundle {
 
 func (p *Postgres) copyIn(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error {
 	from := &copyBinary{job: p.job.ID, left: bundles(results, p.written), text: []byte(copyHeader), room: p.room}
-	defer func() { p.room = from.room }()
+	defer func() { p.room = from.retire() }()
 	_, err := tx.Conn().PgConn().CopyFrom(ctx, from, copyRecords)
 	return err
 }
 
 // copyBinary reads bundles in COPY's binary format (PostgreSQL documentation, COPY, "Binary
 // Format"), one at a time: numbers are big-endian, and a field follows its length.
+//
+// When the connection is lost, pgconn.CopyFrom returns while a goroutine of its own may still
+// read. After retire it gets nothing more: the results and the room are used for something else by then.
 type copyBinary struct {
-	job   int64
-	left  []bundle
-	text  []byte // written and not yet read
-	room  []byte // for the next bundle
-	ended bool
+	mu      sync.Mutex
+	job     int64
+	left    []bundle
+	text    []byte // written and not yet read
+	room    []byte // for the next bundle
+	ended   bool
+	retired bool
 }
+
+// retire ends the reading, and returns the room.
+func (c *copyBinary) retire() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retired = true
+	return c.room
+}
+
+var errRetired = errors.New("the copy is over")
 
 // copyHeader is the signature, no flags, and no extension.
 const copyHeader = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 // Read implements [io.Reader].
 func (c *copyBinary) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.retired {
+		return 0, errRetired
+	}
 	if len(c.text) == 0 {
 		switch {
 		case len(c.left) > 0:
