@@ -7,18 +7,21 @@ import (
 	"sync"
 )
 
-// body is what a call sends. The transport may still be reading it when the call has returned
-// (net/http.RoundTripper): retired, it gives nothing more, and its bytes can be used again.
+// body is what a call sends. The transport may still read it after the call has returned
+// (net/http.RoundTripper). Once retired it gives nothing more, and its bytes can be used again.
 type body struct {
-	mu      sync.Mutex
-	bytes   []byte
-	retired bool
+	size int
+
+	mu    sync.Mutex
+	bytes []byte // nil: retired
 }
+
+func newBody(bytes []byte) *body { return &body{size: len(bytes), bytes: bytes} }
 
 func (b *body) retire() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.bytes, b.retired = nil, true
+	b.bytes = nil
 }
 
 // bodyReader reads a body once.
@@ -29,14 +32,16 @@ type bodyReader struct {
 
 var errRetired = errors.New("the call is over")
 
+// Read ends as usual when all has been read, though the body is retired: net/http looks for the
+// end when it has sent everything, and closes the connection if it finds an error there.
 func (r *bodyReader) Read(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.retired:
-		return 0, errRetired
-	case r.at == len(r.bytes):
+	case r.at == r.size:
 		return 0, io.EOF
+	case r.bytes == nil:
+		return 0, errRetired
 	}
 	n := copy(p, r.bytes[r.at:])
 	r.at += n

@@ -57,7 +57,7 @@ func (c *Client) exchange(ctx context.Context, r Request, read func(body []byte)
 	}
 	callCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	body := &body{bytes: r.Body}
+	body := newBody(r.Body)
 	defer body.retire()
 	res, err := c.transport.RoundTrip(c.httpRequest(callCtx, r, header, body))
 	if err != nil {
