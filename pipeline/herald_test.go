@@ -148,6 +148,29 @@ func TestEnded(t *testing.T) {
 	})
 }
 
+// TestEndedUnsent: the sink hears of a call that it will not be made, since the run has been stopped while it waited.
+func TestEndedUnsent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop, s := make(chan struct{}), &service{}
+		j := newJob(5000, s)
+		j.Rate, j.Stop = 20, stop
+		h := &herald{service: s, takes: func(n int64) (time.Duration, error) {
+			if n == 2 {
+				time.AfterFunc(time.Second, func() { close(stop) })
+			}
+			return 0, nil
+		}}
+		h.Sink = j.process()
+		err := pipeline.Run(t.Context(), pipeline.Job{Source: j.rows, Sink: h, Service: s}, j.Options)
+		if !errors.Is(err, pipeline.ErrStopped) || len(s.calls) != 1 {
+			t.Errorf("ended with %v after %d calls", err, len(s.calls))
+		}
+		if n, ended := h.calls.Load(), h.ended.Load(); n != 2 || ended != n {
+			t.Errorf("%d calls were announced, and %d have ended", n, ended)
+		}
+	})
+}
+
 // TestRefusedAnnouncement: what the sink cannot note is not sent.
 func TestRefusedAnnouncement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -34,7 +34,7 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 	waited := time.Since(waiting)
 	meter.waited(waited)
 	switch {
-	case begin.Err() != nil:
+	case err != nil && begin.Err() != nil:
 		return reply{}
 	case err != nil:
 		return reply{stop: err}
@@ -69,14 +69,14 @@ func (r *run) ended(ctx context.Context, b *batch, err error) error {
 	return herald.Ended(ctx, b.action, b.tokens, err != nil && callError(err).Lingers)
 }
 
-// place tells the sink what is about to be sent and waits for the budget: no call that
-// the sink held up makes a burst. Batches do so one after the other, so that what has been told of
-// is in flight but for one; calls of one token, of which there are hundreds, side by side. After a
-// long wait it tells the sink again.
+// place tells the sink what is about to be sent, and then waits for the budget: in this order, no call
+// that the sink held up makes a burst. Batches do so one after the other, so that of all that has been
+// announced, one batch at most is not sent yet. Calls of one token, of which there are hundreds, do so
+// side by side. A call that has waited for long is announced again.
 func (r *run) place(ctx context.Context, b *batch) (Grant, error) {
 	herald, ok := r.job.Sink.(Herald)
 	if !ok {
-		return r.job.Budget.Wait(ctx, len(b.tokens))
+		return r.wait(ctx, b)
 	}
 	if len(b.tokens) > 1 {
 		select {
@@ -90,9 +90,18 @@ func (r *run) place(ctx context.Context, b *batch) (Grant, error) {
 		return Grant{}, err
 	}
 	announced := time.Now()
-	grant, err := r.job.Budget.Wait(ctx, len(b.tokens))
-	if err == nil && time.Since(announced) > Fresh {
+	grant, err := r.wait(ctx, b)
+	if err != nil {
+		return Grant{}, cmp.Or(err, r.ended(ctx, b, nil))
+	}
+	if time.Since(announced) > Fresh {
 		err = cmp.Or(r.ended(ctx, b, nil), herald.Announce(ctx, b.action, b.tokens))
 	}
 	return grant, err
+}
+
+// wait waits for the budget. What it grants when ctx has ended is left unused.
+func (r *run) wait(ctx context.Context, b *batch) (Grant, error) {
+	grant, err := r.job.Budget.Wait(ctx, len(b.tokens))
+	return grant, cmp.Or(err, ctx.Err())
 }
