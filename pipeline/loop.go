@@ -273,7 +273,7 @@ func (l *loop) settle(a ack) {
 func (l *loop) letGo(it *item) {
 	l.inHand -= it.weight()
 	it.claim.open--
-	l.rows.give(it)
+	l.items.give(it)
 }
 
 // lose notes that somebody else has a row of ours. While the reader goes on it

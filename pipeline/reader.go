@@ -70,7 +70,7 @@ func (r *run) readSegment(ctx context.Context, c *claim) {
 		if row.Flaw == "" {
 			row.Flaw = TokenFlaw(row.Token)
 		}
-		it := r.rows.take()
+		it := r.items.take()
 		*it = item{Row: row, claim: c, subject: cmp.Or(row.Subject, row.Token)}
 		items, weight = append(items, it), weight+it.weight()
 		if weight >= r.chunkRows {

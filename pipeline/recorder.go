@@ -9,23 +9,23 @@ import (
 // last time.
 type record struct {
 	items    []*item // rows that have ended
-	ends     []int   // how many there were when a batch had ended
+	ends     []int   // how many of them there were after each batch
 	finished []*claim
 	count    bool // all results of the job are to be counted
 }
 
 func (rec *record) empty() bool { return len(rec.items) == 0 && len(rec.finished) == 0 && !rec.count }
 
-// emptied is the room of the record, for another.
+// emptied is a record without content that uses the same memory.
 func (rec *record) emptied() record {
 	clear(rec.items)
 	return record{items: rec.items[:0], ends: rec.ends[:0]}
 }
 
-// mostRecorded is how many results go to the sink at a time, a batch more or less.
+// mostRecorded is how many results make a piece; the batch that reaches it is not parted.
 const mostRecorded = 8192
 
-// pieces are the rows of so many results each. A batch is not parted.
+// pieces parts the rows into what goes to the sink at a time: so many rows, up to the end of a batch.
 func (rec *record) pieces() iter.Seq[[]*item] {
 	return func(yield func([]*item) bool) {
 		first := 0
@@ -50,10 +50,10 @@ type ack struct {
 
 // record writes results until the loop has no more.
 func (r *run) record(ctx context.Context) error {
-	var room []Result
+	var results []Result
 	for rec := range r.records {
 		a := ack{record: rec}
-		if room, a.err = r.write(ctx, rec, room); rec.count && a.err == nil {
+		if results, a.err = r.write(ctx, rec, results); rec.count && a.err == nil {
 			a.counts, a.err = r.job.Sink.Counts(ctx)
 		}
 		r.acks <- a
@@ -61,23 +61,24 @@ func (r *run) record(ctx context.Context) error {
 	return nil
 }
 
-// write has the sink take a record, and returns the room for the next results.
-func (r *run) write(ctx context.Context, rec record, room []Result) ([]Result, error) {
+// write has the sink take a record. It writes the results of a piece over those of the one before,
+// and returns the slice for the next record.
+func (r *run) write(ctx context.Context, rec record, results []Result) ([]Result, error) {
 	for items := range rec.pieces() {
-		results := room[:0]
+		results = results[:0]
 		for _, it := range items {
 			results = append(results, it.result())
 		}
 		err := r.job.Sink.Record(ctx, results)
 		clear(results)
-		if room = results; err != nil {
-			return room, err
+		if err != nil {
+			return results, err
 		}
 	}
 	for _, c := range rec.finished {
 		if err := r.job.Sink.Finish(ctx, c.Claim); err != nil {
-			return room, err
+			return results, err
 		}
 	}
-	return room, nil
+	return results, nil
 }

@@ -71,9 +71,9 @@ func positive[N int | time.Duration](n, otherwise N) N {
 // [*UnavailableError] when the service did not answer; [*ErrorBrakeError] from the
 // error brake; [ErrHeldElsewhere] when another process took a segment over after
 // all else was read; the cause of a [Fatal] call, or of ctx; or the error of the
-// source, the sink or the budget. Whatever it returns, what was recorded stays, no goroutine is left
-// behind, and running the same job again goes on. A panic in the source, the sink
-// or the service surfaces here.
+// source, the sink or the budget. Whatever it returns, what was recorded stays, no
+// goroutine is left behind, and running the same job again goes on. A panic in the
+// source, the sink or the service surfaces here.
 func Run(ctx context.Context, job Job, opts Options) error {
 	begin, halt := context.WithCancel(ctx)
 	defer halt()
@@ -103,8 +103,8 @@ type run struct {
 	replies   chan reply
 	records   chan record
 	acks      chan ack
-	rows      rooms
-	door      chan struct{}      // where batches of more than one token are announced, one after the other
+	items     itemPool
+	door      chan struct{}      // held by the batch of more than one token that is being announced
 	halt      context.CancelFunc // ends reading and waiting; calls in flight go on
 }
 
@@ -121,7 +121,7 @@ func newRun(job Job, opts Options, halt context.CancelFunc) *run {
 		replies:   make(chan reply, opts.Concurrency),
 		records:   make(chan record),
 		acks:      make(chan ack, 1),
-		rows:      newRooms(opts.Window),
+		items:     newItemPool(opts.Window),
 		door:      make(chan struct{}, 1),
 		halt:      halt,
 	}

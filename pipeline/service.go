@@ -56,8 +56,8 @@ type CallError struct {
 	// as far as can be told; a call of one token that always fails so is that token's
 	// fault.
 	Answered bool
-	// Lingers: no answer came, or one from something on the way, so that the service may
-	// yet carry the call out, after the next one even.
+	// Lingers: no answer came, or something on the way gave it. The service may yet carry
+	// the call out, even after the next one.
 	Lingers bool
 	Err     error
 }

@@ -26,9 +26,10 @@ type Sink interface {
 	// ErrNothingLeft or ErrHeldElsewhere when there is nothing to take.
 	Claim(ctx context.Context, plan Plan) (*Claim, error)
 	// Record makes results durable: when it returns nil they survive the process
-	// and the machine; when it fails, a sink that can take back has kept none of
-	// them, and one that cannot has kept some as they are. Results of a segment whose lease is lost are dropped, and the
-	// lease says so. Record retries what may pass; an error is final. It must not keep the slice.
+	// and the machine. When it fails, it has kept none of them, or some of them as they
+	// are if it cannot take them back. Results of a segment whose lease is lost are
+	// dropped, and the lease says so. Record retries what may pass; an error is final.
+	// It must not look at the slice after it has returned, with an error either.
 	Record(ctx context.Context, results []Result) error
 	// Finish closes a segment, all of whose rows have a result.
 	Finish(ctx context.Context, c *Claim) error
@@ -38,20 +39,21 @@ type Sink interface {
 	Counts(ctx context.Context) (Counts, error)
 }
 
-// Herald is a [Sink] that wants to hear of a call before it is made, and when it has ended: what it
-// has not heard the end of may have been carried out, or may yet be.
+// Herald is a [Sink] that wants to hear of each call before it is made, and again when it has ended.
+// A call whose end it has not heard of may have been carried out, or may yet be.
 type Herald interface {
-	// Announce is called at most [Fresh] before each call, and again for each repetition; when it returns
-	// nil, what it was told lasts. It is called by one goroutine at a time, beside those of a Sink, but
-	// for calls of one token: by as many as there are. An error is final, as that of Record.
+	// Announce is called before each call, and again before each repetition, by [Fresh] at most. When
+	// it returns nil, what it was told is durable. Calls of several tokens are announced by one goroutine
+	// at a time, calls of one token by many at once. An error is final, as that of Record.
 	Announce(ctx context.Context, a Action, tokens []string) error
-	// Ended tells that an announced call has been answered, or will not be made, or that nobody will
-	// hear of it any more and it [CallError.Lingers]. It is called by several goroutines at a time, before
-	// the results are recorded; ctx may have ended. An error is final.
+	// Ended follows each Announce that returned nil, before the results are recorded: the call has been
+	// answered, or it will not be made, or no answer will come and the service may yet carry it out
+	// (lingers, see [CallError.Lingers]). It is called by several goroutines at a time; ctx may have
+	// ended. An error is final.
 	Ended(ctx context.Context, a Action, tokens []string, lingers bool) error
 }
 
-// Fresh is how old an announcement is when its call is made, at most.
+// Fresh is how old an announcement may be when its call is made.
 const Fresh = 10 * time.Second
 
 // Claim is a segment in this process's hands.

@@ -26,8 +26,8 @@ func (r *run) work(ctx, begin context.Context) error {
 	return nil
 }
 
-// call sends one batch when the budget allows it, unless begin ends first, but
-// for the rows whose lease has run out meanwhile.
+// call sends one batch when the budget allows it, unless begin ends first. Rows whose
+// lease has run out meanwhile are left out.
 func (r *run) call(ctx, begin context.Context, b *batch) reply {
 	meter, waiting := r.opts.Meter, time.Now()
 	grant, err := r.place(begin, b)
