@@ -22,12 +22,11 @@ type Request struct {
 	Method string
 	Path   []string // literal text and data, in turns; data is one segment, whatever it contains
 	Query  string
-	Body   []byte                  // nil sends none; of a POST, Content-Length: 0. Do reads it no more when it has returned
+	Body   []byte                  // nil sends none (a POST then has Content-Length: 0). It is not read after Do has returned
 	Heard  func(http.Header)       // sees the headers of a reply with status 200; nil sees nothing
 	Amend  func(http.Header) error // changes the headers of an authorized call; nil leaves them
-	// Judge says what a refusal means, with its body, which is there until Judge
-	// returns; nil is that the call has done its work. Without a Judge it is a
-	// [*StatusError].
+	// Judge says what a refusal means. It must not keep the body. A nil error says that
+	// the call has done its work. Without a Judge a refusal is a [*StatusError].
 	Judge func(e *StatusError, body []byte) error
 }
 
@@ -110,8 +109,8 @@ func (c *Client) httpRequest(ctx context.Context, r Request, header http.Header,
 	req := &http.Request{Method: r.Method, URL: u, Host: u.Host, Header: header}
 	if r.Body != nil {
 		req.ContentLength = int64(len(r.Body))
-		// HTTP/2 sends a call again that the server is known not to have
-		// touched (GOAWAY, REFUSED_STREAM), if it can get the body again.
+		// net/http sends a call again that the server is known not to have touched
+		// (GOAWAY, REFUSED_STREAM, nothing written), if it can get the body again.
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(&bodyReader{body: body}), nil }
 		req.Body, _ = req.GetBody()
 	}

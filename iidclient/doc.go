@@ -36,10 +36,9 @@
 //
 // # What it does not do
 //
-// It never repeats a call by itself, with two exceptions of net/http: HTTP/2 sends a
-// call again that the server is known not to have touched, and a GET is sent again
-// if the kept connection that it went out on turns out to be closed. It does not
-// wait, limit a rate, or follow redirects, and it starts no goroutine of its own.
+// It never repeats a call by itself, with two exceptions of net/http: it sends a call
+// again that the server is known not to have touched, and a GET also if the kept
+// connection that it went out on turns out to be closed. It does not wait, limit a rate, or follow redirects, and it starts no goroutine of its own.
 // Pacing, retries and the packing of batches belong to the caller.
 //
 // # Secrets (P8)
