@@ -28,14 +28,14 @@ func (s *stage) floor() (f floor, err error) {
 
 // measureFloor moves the same bytes with nothing done to them: COPY out of the table; request bodies over a bare socket,
 // each answered with as many bytes as the service would; COPY into a table of one row a token.
-func measureFloor(_ context.Context, e env) error {
+func measureFloor(ctx context.Context, e env) error {
 	text := resultsText(e.rows)
 	steps := []func() error{
-		func() error { return copyOut(e.database) },
+		func() error { return copyOut(ctx, e.database) },
 		func() error { return overSocket((e.rows + perCall - 1) / perCall) },
-		func() error { return copyIn(e.database, text) },
+		func() error { return copyIn(ctx, e.database, text) },
 	}
-	if err := truncate(e.database); err != nil {
+	if err := do(ctx, e.database, `truncate floor`); err != nil {
 		return err
 	}
 	var seconds [3]float64
@@ -45,7 +45,7 @@ func measureFloor(_ context.Context, e env) error {
 			return err
 		}
 	}
-	if err := truncate(e.database); err != nil {
+	if err := do(ctx, e.database, `truncate floor`); err != nil {
 		return err
 	}
 	together, err := timed(func() error {
@@ -77,32 +77,15 @@ func resultsText(rows int) []byte {
 	return text.Bytes()
 }
 
-func with(url string, do func(context.Context, *pgx.Conn) error) error {
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	return do(ctx, conn)
-}
-
-func truncate(url string) error {
-	return with(url, func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `truncate floor`)
-		return err
-	})
-}
-
-func copyOut(url string) error {
-	return with(url, func(ctx context.Context, conn *pgx.Conn) error {
+func copyOut(ctx context.Context, url string) error {
+	return with(ctx, url, func(conn *pgx.Conn) error {
 		_, err := conn.PgConn().CopyTo(ctx, io.Discard, `copy bench to stdout`)
 		return err
 	})
 }
 
-func copyIn(url string, text []byte) error {
-	return with(url, func(ctx context.Context, conn *pgx.Conn) error {
+func copyIn(ctx context.Context, url string, text []byte) error {
+	return with(ctx, url, func(conn *pgx.Conn) error {
 		_, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(text),
 			`copy floor (job_id, segment, row_key, token, topic, status, code, attempts, registration_token, detail) from stdin`)
 		return err

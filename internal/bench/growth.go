@@ -109,7 +109,7 @@ func (s *stage) lookBack(ctx context.Context, g *grown, before float64) error {
 	}
 	g.dead = int64(dead)
 	began = time.Now()
-	if err := s.do(ctx, `vacuum bulksub.records`); err != nil {
+	if err := do(ctx, s.url(), `vacuum bulksub.records`); err != nil {
 		return err
 	}
 	g.vacuumed = time.Since(began)
@@ -118,22 +118,8 @@ func (s *stage) lookBack(ctx context.Context, g *grown, before float64) error {
 
 // ask asks for a number.
 func (s *stage) ask(ctx context.Context, sql string) (n float64, err error) {
-	conn, err := pgx.Connect(ctx, s.url())
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close(ctx)
-	return n, conn.QueryRow(ctx, sql).Scan(&n)
-}
-
-func (s *stage) do(ctx context.Context, sql string) error {
-	conn, err := pgx.Connect(ctx, s.url())
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, sql)
-	return err
+	err = with(ctx, s.url(), func(conn *pgx.Conn) error { return conn.QueryRow(ctx, sql).Scan(&n) })
+	return n, err
 }
 
 // firstCalls kills a job at its first call, then again half-way, and measures how long its next run takes to its first call.
@@ -169,9 +155,9 @@ func (s *stage) until(n int64) (took time.Duration, err error) {
 	}}
 	server := httptest.NewServer(proxy)
 	defer server.Close()
-	beside := *s
-	beside.endpoint = server.URL
-	cmd := contenders[0].command(&beside, contenders[0].callers, s.rows)
+	proxied := *s
+	proxied.endpoint = server.URL
+	cmd := contenders[0].command(&proxied, contenders[0].callers, s.rows)
 	cmd.Dir, cmd.Stderr = s.dir, io.Discard
 	began := time.Now()
 	if err := cmd.Start(); err != nil {

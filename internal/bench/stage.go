@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/bulksub/bulksub/internal/pgcluster"
 )
 
@@ -72,17 +70,13 @@ func (s *stage) url() string { return s.cluster.URL("postgres") }
 
 // reset makes everything as it was before the first contender.
 func (s *stage) reset(latency time.Duration) error {
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, s.url())
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, `truncate bulksub.jobs, bulksub.segments, bulksub.records, bulksub.budgets, done, floor cascade`); err != nil {
-		return err
-	}
-	if _, err := conn.Exec(ctx, `checkpoint`); err != nil {
-		return err
+	for _, sql := range []string{
+		`truncate bulksub.jobs, bulksub.segments, bulksub.records, bulksub.budgets, done, floor cascade`,
+		`checkpoint`,
+	} {
+		if err := do(context.Background(), s.url(), sql); err != nil {
+			return err
+		}
 	}
 	results, _ := filepath.Glob(s.path("results.csv*"))
 	for _, path := range results {

@@ -52,7 +52,7 @@ func (c Case) Judge(t testing.TB, code int, last Summary) {
 		t.Error(what)
 	}
 	if c.Batch > 0 { // I4
-		uneven, err := commits(ctx, c.DB, c.Batch)
+		uneven, err := unevenCommits(ctx, c.DB, c.Batch)
 		must(t, err)
 		if uneven > 0 {
 			t.Errorf("%d commits hold a part of a batch of %d", uneven, c.Batch)

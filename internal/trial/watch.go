@@ -27,8 +27,8 @@ func Violations(ctx context.Context, pool *pgxpool.Pool) (found []string, err er
 	return found, err
 }
 
-// commits are the sizes of the transactions that have written results, by how many there were.
-func commits(ctx context.Context, pool *pgxpool.Pool, batch int) (uneven int64, err error) {
+// unevenCommits counts the transactions that have written another number of results than whole batches of that size.
+func unevenCommits(ctx context.Context, pool *pgxpool.Pool, batch int) (uneven int64, err error) {
 	err = pool.QueryRow(ctx, `
 		select count(*) from (select sum(rows) as size from trial.writes group by transaction) as w where size % $1 <> 0`, batch).Scan(&uneven)
 	return uneven, err
