@@ -35,7 +35,7 @@ func TestCallOfTheDead(t *testing.T) {
 		mustExec(t, db, test.then)
 		c := claim(t, next, 1)
 		call(t, next, add("news"), "t")
-		must(t, next.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}))
+		must(t, next.Record(t.Context(), []pipeline.Result{did(c, 0, "t", add("news"))}))
 		wantBeliefs(t, db, test.want)
 	}
 }
@@ -68,7 +68,7 @@ func TestItsOwnDead(t *testing.T) {
 			}
 			mustExec(t, db, then)
 			call(t, p, drop("news"), "t")
-			must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{drop("news")}}}))
+			must(t, p.Record(t.Context(), []pipeline.Result{did(c, 0, "t", drop("news"))}))
 			if name == "an answer" || then == longAgo {
 				wantBeliefs(t, db)
 			} else {
@@ -90,9 +90,9 @@ func TestUnansweredTwin(t *testing.T) {
 			must(t, p.Announce(t.Context(), want, []string{"t"}))
 		}
 		must(t, p.Ended(t.Context(), want, []string{"t"}, false))
-		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{want}}}))
+		must(t, p.Record(t.Context(), []pipeline.Result{did(c, 0, "t", want)}))
 		must(t, p.Ended(t.Context(), want, []string{"t"}, true))
-		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[1], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{want}}}))
+		must(t, p.Record(t.Context(), []pipeline.Result{did(c, 1, "t", want)}))
 		wantBeliefs(t, db, "news t?")
 	}
 }
@@ -107,16 +107,13 @@ func TestTwinWithoutAnAnswer(t *testing.T) {
 	c := claim(t, p, 1)
 	call(t, p, add("news"), "t")
 	must(t, p.Announce(t.Context(), add("news"), []string{"t"}))
-	tx, err := db.Begin(t.Context())
-	must(t, err)
-	_, err = tx.Exec(t.Context(), `select from bulksub.jobs for update`)
-	must(t, err)
+	tx := transaction(t, db, `select from bulksub.jobs for update`)
 	noted := make(chan error)
 	go func() { noted <- p.Ended(t.Context(), add("news"), []string{"t"}, true) }()
-	for !ask[bool](t, db, `select exists (select from pg_locks where not granted and locktype = 'transactionid')`) {
+	for !ask[bool](t, db, blocked) {
 		runtime.Gosched()
 	}
-	must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}))
+	must(t, p.Record(t.Context(), []pipeline.Result{did(c, 0, "t", add("news"))}))
 	wantBeliefs(t, db, "news t?")
 	must(t, tx.Rollback(t.Context()))
 	must(t, <-noted)
@@ -166,7 +163,7 @@ func TestTwinUnderWay(t *testing.T) {
 			c := claim(t, p, 1)
 			must(t, p.Announce(t.Context(), test.action, []string{"t"}))
 			call(t, p, test.action, "t")
-			done := pipeline.Result{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{test.action}}
+			done := did(c, 0, "t", test.action)
 			must(t, p.Record(t.Context(), []pipeline.Result{done}))
 			wantBeliefs(t, db, "news t?")
 			must(t, p.Ended(t.Context(), test.action, []string{"t"}, false))
@@ -192,19 +189,17 @@ func TestTwinAnnouncedMeanwhile(t *testing.T) {
 		c := claim(t, p, 1)
 		tokens := ask[[]string](t, db, `select array_agg(token order by hashtextextended(token, 0)) from unnest('{t1,t2}'::text[]) as token`)
 		call(t, p, test.action, tokens...)
-		tx, err := db.Begin(t.Context())
-		must(t, err)
-		_, err = tx.Exec(t.Context(), `select from bulksub.subscriptions where token = $1 for update`, tokens[0])
-		must(t, err)
+		tx := transaction(t, db)
+		mustExec(t, tx, `select from bulksub.subscriptions where token = $1 for update`, tokens[0])
 		recorded := make(chan error)
 		go func() {
 			var done []pipeline.Result
 			for i, token := range tokens {
-				done = append(done, pipeline.Result{Claim: c, Key: keysOf(c.Segment)[i], Token: token, Status: pipeline.OK, Done: []pipeline.Action{test.action}})
+				done = append(done, did(c, i, token, test.action))
 			}
 			recorded <- p.Record(t.Context(), done)
 		}()
-		for !ask[bool](t, db, `select exists (select from pg_locks where not granted and locktype = 'transactionid')`) {
+		for !ask[bool](t, db, blocked) {
 			runtime.Gosched()
 		}
 		must(t, p.Announce(t.Context(), test.action, tokens[1:]))
@@ -214,7 +209,7 @@ func TestTwinAnnouncedMeanwhile(t *testing.T) {
 			t.Errorf("%v: no doubt of a call under way", test.action)
 		}
 		must(t, p.Ended(t.Context(), test.action, tokens[1:], false))
-		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[2], Token: tokens[1], Status: pipeline.OK, Done: []pipeline.Action{test.action}}}))
+		must(t, p.Record(t.Context(), []pipeline.Result{did(c, 2, tokens[1], test.action)}))
 		wantBeliefs(t, db, test.since...)
 	}
 }
@@ -237,7 +232,7 @@ func TestDoubtIsNotDrawnOut(t *testing.T) {
 		for range 2 {
 			call(t, p, add("news"), "t")
 		}
-		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}))
+		must(t, p.Record(t.Context(), []pipeline.Result{did(c, 0, "t", add("news"))}))
 		must(t, p.Close())
 	}
 	for _, name := range []string{"first", "second"} {

@@ -20,6 +20,11 @@ func drop(topic string) pipeline.Action {
 	return pipeline.Action{Op: pipeline.Unsubscribe, Topic: topic}
 }
 
+// did is the result of row i of the claim, for whose token the action was carried out.
+func did(c *pipeline.Claim, i int, token string, a pipeline.Action) pipeline.Result {
+	return pipeline.Result{Claim: c, Key: keysOf(c.Segment)[i], Token: token, Status: pipeline.OK, Done: []pipeline.Action{a}}
+}
+
 // fine is of a token that has nothing to do with the topics.
 var fine = pipeline.Result{Token: "fine", Status: pipeline.OK}
 
@@ -120,7 +125,7 @@ func TestContested(t *testing.T) {
 		carry := func(name string) {
 			c := claims[name]
 			must(t, jobs[name].Ended(t.Context(), does[name], []string{"t"}, false))
-			must(t, jobs[name].Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{does[name]}}}))
+			must(t, jobs[name].Record(t.Context(), []pipeline.Result{did(c, 0, "t", does[name])}))
 		}
 		for _, step := range order {
 			if name, announced := strings.CutPrefix(step, "+"); announced {
@@ -158,7 +163,7 @@ func TestRefusalEndsNoDoubt(t *testing.T) {
 		mustExec(t, db, longAgo)
 		c := claim(t, next, 1)
 		call(t, next, drop("news"), "t")
-		must(t, next.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{drop("news")}}}))
+		must(t, next.Record(t.Context(), []pipeline.Result{did(c, 0, "t", drop("news"))}))
 		wantBeliefs(t, db)
 	}
 }
@@ -181,10 +186,10 @@ func TestUndoneMeanwhile(t *testing.T) {
 			p := newPostgres(t, db, name)
 			c := claim(t, p, 1)
 			call(t, p, test.opposite, "t")
-			must(t, p.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{test.opposite}}}))
+			must(t, p.Record(t.Context(), []pipeline.Result{did(c, 0, "t", test.opposite)}))
 		}
 		wantBeliefs(t, db, test.since...)
-		must(t, slow.Record(t.Context(), []pipeline.Result{{Claim: late, Key: keysOf(late.Segment)[0], Token: "t", Status: pipeline.OK, Done: []pipeline.Action{test.does}}}))
+		must(t, slow.Record(t.Context(), []pipeline.Result{did(late, 0, "t", test.does)}))
 		wantBeliefs(t, db, "news t?")
 	}
 }

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/bulksub/bulksub/internal/liveness"
 	"github.com/bulksub/bulksub/internal/pgtest"
 	"github.com/bulksub/bulksub/pipeline"
@@ -45,6 +48,21 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// blocked asks whether somebody waits for a lock of any kind.
+const blocked = `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`
+
+// transaction begins one that is rolled back with the test, and runs the statements in it.
+func transaction(t *testing.T, db *pgxpool.Pool, statements ...string) pgx.Tx {
+	t.Helper()
+	tx, err := db.Begin(t.Context())
+	must(t, err)
+	t.Cleanup(func() { tx.Rollback(context.Background()) })
+	for _, sql := range statements {
+		mustExec(t, tx, sql)
+	}
+	return tx
 }
 
 // waiting asks whether somebody waits for an advisory lock.

@@ -209,12 +209,10 @@ func TestPruneComparesTokensByteByByte(t *testing.T) {
 func TestPruneWaitsForARowUnderChange(t *testing.T) {
 	t.Parallel()
 	db, p := prunable(t, PruneDelete, "1", "2")
-	tx, err := db.Begin(t.Context())
-	must(t, err)
-	mustExec(t, tx, `update devices set token = 'new' where id = 1`)
+	tx := transaction(t, db, `update devices set token = 'new' where id = 1`)
 	pruned := make(chan error, 1)
 	go func() { pruned <- p.Prune(context.WithoutCancel(t.Context())) }()
-	for !ask[bool](t, db, `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`) {
+	for !ask[bool](t, db, blocked) {
 		if len(pruned) > 0 {
 			t.Fatal("nothing waited")
 		}

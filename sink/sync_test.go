@@ -89,10 +89,7 @@ func TestStageOnce(t *testing.T) {
 	mustExec(t, db, `create table wanted as `+some("a", 1, 10))
 	s := wish(t, db, "a", `select * from wanted`)
 	processes := []*Postgres{newPostgres(t, db, "job"), newPostgres(t, db, "job")}
-	gate, err := db.Begin(t.Context())
-	must(t, err)
-	defer gate.Rollback(t.Context())
-	mustExec(t, gate, `lock table wanted in access exclusive mode`)
+	gate := transaction(t, db, `lock table wanted in access exclusive mode`)
 	stages := pool.New().WithErrors()
 	for _, p := range processes {
 		stages.Go(func() error {
@@ -252,7 +249,7 @@ func TestOtherService(t *testing.T) {
 	c := claim(t, rehearsal, 1)
 	must(t, rehearsal.Announce(t.Context(), drop("news"), []string{"t1"}))
 	must(t, rehearsal.Record(t.Context(), []pipeline.Result{
-		{Claim: c, Key: keysOf(c.Segment)[0], Token: "t1", Status: pipeline.OK, Done: []pipeline.Action{drop("news")}},
+		did(c, 0, "t1", drop("news")),
 		{Claim: c, Key: keysOf(c.Segment)[1], Token: "t2", Status: pipeline.NotFound, Op: pipeline.Unsubscribe, Topic: "news"},
 	}))
 	wantBeliefs(t, db, "news t1", "news t2")
@@ -281,7 +278,7 @@ func TestVanishedTopic(t *testing.T) {
 	wantDifference(t, night(), Difference{Wanted: 3, Believed: 3})
 	other := newPostgres(t, db, "other")
 	c := claim(t, other, 1)
-	must(t, other.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t9", Status: pipeline.OK, Done: []pipeline.Action{add("b")}}}))
+	must(t, other.Record(t.Context(), []pipeline.Result{did(c, 0, "t9", add("b"))}))
 	must(t, other.Close())
 	wantDifference(t, night(), Difference{Wanted: 3, Believed: 4, Remove: 1, Batches: 1})
 	wantBeliefs(t, db, "a t1", "a t2", "a t3", "c t1")

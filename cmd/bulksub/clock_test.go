@@ -36,9 +36,8 @@ func TestClocksDisagree(t *testing.T) {
 			p, db := newProgram(t, scriptFate), pgtest.New(t)
 			fillTable(t, db, rows)
 			shiftClock(t, db, by)
-			args := []string{"subscribe", "--topic", "news", "--table", "users", "--job", "it", "--attempts", "2", "--database-url", db.Config().ConnString()}
-			p.endAtCall(calmCalls)
-			p.wantRate(p.together(processes, append(args, "--rate", fmt.Sprint(calmRate))...))
+			args := append(onUsers("subscribe", db), "--job", "it")
+			p.begunAtRate(processes, args...)
 			var held, taken int
 			err := db.QueryRow(t.Context(), `
 				select count(distinct owner), count(*) filter (where fence > 1) from bulksub.segments

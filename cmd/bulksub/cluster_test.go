@@ -56,6 +56,13 @@ func (p *program) wantRate(codes []int) {
 	}
 }
 
+// begunAtRate begins a job at the calm rate, which the processes must keep to together until all are killed.
+func (p *program) begunAtRate(processes int, args ...string) {
+	p.t.Helper()
+	p.endAtCall(calmCalls)
+	p.wantRate(p.together(processes, append(args, "--rate", fmt.Sprint(calmRate))...))
+}
+
 // TestOneRateForAll: no second sees more than the rate and one batch of all processes on one
 // job (P5).
 func TestOneRateForAll(t *testing.T) {
@@ -66,9 +73,8 @@ func TestOneRateForAll(t *testing.T) {
 			t.Parallel()
 			p, db := newProgram(t, scriptFate), pgtest.New(t)
 			fillTable(t, db, rows)
-			args := []string{command, "--topic", "news", "--table", "users", "--job", "it", "--attempts", "2", "--database-url", db.Config().ConnString()}
-			p.endAtCall(calmCalls)
-			p.wantRate(p.together(processes, append(args, "--rate", fmt.Sprint(calmRate))...))
+			args := append(onUsers(command, db), "--job", "it")
+			p.begunAtRate(processes, args...)
 			codes := p.together(processes, append(args, "--rate", "0")...)
 			if slices.ContainsFunc(codes, func(code int) bool { return code != exitFailedRows }) {
 				t.Errorf("ended with %v", codes)

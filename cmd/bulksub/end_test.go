@@ -135,8 +135,16 @@ func wantPruned(t *testing.T, db *pgxpool.Pool, rows int) {
 }
 
 func pruning(db *pgxpool.Pool) []string {
-	return []string{"subscribe", "--topic", "news", "--table", "users", "--rate", "0", "--attempts", "2", "--prune", "delete",
-		"--database-url", db.Config().ConnString()}
+	return append(onUsers("subscribe", db), "--rate", "0", "--prune", "delete")
+}
+
+// pruneToGate begins processes that subscribe tokens of a new table and prune it, up to a gate.
+func pruneToGate(t *testing.T, rows, processes int, flags ...string) (p *program, g *gate, ends <-chan ended) {
+	t.Helper()
+	p, db := newProgram(t, scriptFate), pgtest.New(t)
+	fillTable(t, db, rows)
+	g = newGate(t, db)
+	return p, g, p.beginAll(processes, append(pruning(db), flags...)...)
 }
 
 // TestPrunerIsKilled: of several processes one prunes, and when it is killed in the middle
@@ -144,13 +152,10 @@ func pruning(db *pgxpool.Pool) []string {
 func TestPrunerIsKilled(t *testing.T) {
 	t.Parallel()
 	const rows, processes = 60_000, 3
-	p, db := newProgram(t, scriptFate), pgtest.New(t)
-	fillTable(t, db, rows)
-	g := newGate(t, db)
-	ends := p.beginAll(processes, append(pruning(db), "--job", "it")...)
+	p, g, ends := pruneToGate(t, rows, processes, "--job", "it")
 	it, _ := g.waiting()
 	var archived int
-	if err := db.QueryRow(t.Context(), `select count(*) from bulksub.pruned`).Scan(&archived); err != nil || archived == 0 {
+	if err := g.db.QueryRow(t.Context(), `select count(*) from bulksub.pruned`).Scan(&archived); err != nil || archived == 0 {
 		t.Fatalf("%d were archived before: this proves nothing: %v", archived, err)
 	}
 	it.Kill()
@@ -159,8 +164,8 @@ func TestPrunerIsKilled(t *testing.T) {
 	}
 	g.open()
 	wantSame(t, exitFailedRows, <-ends, <-ends)
-	wantPruned(t, db, rows)
-	p.wantResults("news", place{results: func() ([]string, error) { return sqlLines(db, "it") }}, rows)
+	wantPruned(t, g.db, rows)
+	p.wantResults("news", place{results: func() ([]string, error) { return sqlLines(g.db, "it") }}, rows)
 }
 
 // TestWaitingIsTerminated: a process that waits for the end of the job ends at the first signal,
@@ -193,58 +198,49 @@ func TestWaitingIsTerminated(t *testing.T) {
 func TestPrunerIsTerminated(t *testing.T) {
 	t.Parallel()
 	const rows = 50_000
-	p, db := newProgram(t, scriptFate), pgtest.New(t)
-	fillTable(t, db, rows)
-	g := newGate(t, db)
-	ends := p.beginAll(1, pruning(db)...)
+	p, g, ends := pruneToGate(t, rows, 1)
 	it, _ := g.waiting()
 	it.Signal(syscall.SIGTERM)
 	if e := <-ends; e.code != exitTerminated || e.State != stateStopped || e.said != "" {
 		t.Errorf("ended with %d: %s%s", e.code, e.ofTheJob(), e.said)
 	}
 	g.open()
-	if code, s := p.run(pruning(db)...); code != exitFailedRows || s.Pruned != s.NotFound {
+	if code, s := p.run(pruning(g.db)...); code != exitFailedRows || s.Pruned != s.NotFound {
 		t.Errorf("ended with %d: %+v", code, s)
 	}
-	wantPruned(t, db, rows)
+	wantPruned(t, g.db, rows)
 }
 
 // TestCancelEndsThePruning: all processes of a job that is cancelled while it prunes end, and what is pruned stays so.
 func TestCancelEndsThePruning(t *testing.T) {
 	t.Parallel()
 	const rows = 60_000
-	p, db := newProgram(t, scriptFate), pgtest.New(t)
-	fillTable(t, db, rows)
-	g := newGate(t, db)
-	ends := p.beginAll(2, append(pruning(db), "--job", "it")...)
+	p, g, ends := pruneToGate(t, rows, 2, "--job", "it")
 	g.waiting()
-	jobs(t, db, "cancel", "it")
+	jobs(t, g.db, "cancel", "it")
 	wantSame(t, exitBrake, <-ends, <-ends)
 	g.open()
-	jobs(t, db, "continue", "it")
-	if code, s := p.run(append(pruning(db), "--job", "it")...); code != exitFailedRows || s.Pruned != s.NotFound {
+	jobs(t, g.db, "continue", "it")
+	if code, s := p.run(append(pruning(g.db), "--job", "it")...); code != exitFailedRows || s.Pruned != s.NotFound {
 		t.Errorf("ended with %d: %+v", code, s)
 	}
-	wantPruned(t, db, rows)
+	wantPruned(t, g.db, rows)
 }
 
 // TestKilledPrunerGoesOn: the same command again prunes the rest, also without a name.
 func TestKilledPrunerGoesOn(t *testing.T) {
 	t.Parallel()
 	const rows = 50_000
-	p, db := newProgram(t, scriptFate), pgtest.New(t)
-	fillTable(t, db, rows)
-	g := newGate(t, db)
-	ends := p.beginAll(1, pruning(db)...)
+	p, g, ends := pruneToGate(t, rows, 1)
 	it, _ := g.waiting()
 	it.Kill()
 	<-ends
 	g.open()
 	calls := len(p.Service.Calls())
-	if code, s := p.run(pruning(db)...); code != exitFailedRows || s.Pruned != s.NotFound || s.Rows != rows {
+	if code, s := p.run(pruning(g.db)...); code != exitFailedRows || s.Pruned != s.NotFound || s.Rows != rows {
 		t.Errorf("ended with %d: %+v", code, s)
 	}
-	wantPruned(t, db, rows)
+	wantPruned(t, g.db, rows)
 	if n := len(p.Service.Calls()) - calls; n > 1 {
 		t.Errorf("%d calls for rows that had a result", n)
 	}
@@ -256,23 +252,20 @@ func TestKilledPrunerGoesOn(t *testing.T) {
 func TestFrozenPruner(t *testing.T) {
 	t.Parallel()
 	const rows, processes = 60_000, 3
-	p, db := newProgram(t, scriptFate), pgtest.New(t)
-	fillTable(t, db, rows)
-	g := newGate(t, db)
-	ends := p.beginAll(processes, append(pruning(db), "--job", "it")...)
+	_, g, ends := pruneToGate(t, rows, processes, "--job", "it")
 	it, session := g.waiting()
 	it.Signal(syscall.SIGSTOP)
-	if _, err := db.Exec(t.Context(), `select pg_terminate_backend($1, 10000)`, session); err != nil {
+	if _, err := g.db.Exec(t.Context(), `select pg_terminate_backend($1, 10000)`, session); err != nil {
 		t.Error(err)
 	}
 	g.open()
 	others := []ended{<-ends, <-ends}
 	wantSame(t, exitFailedRows, others...)
-	wantPruned(t, db, rows)
+	wantPruned(t, g.db, rows)
 	it.Signal(syscall.SIGCONT)
 	woken := <-ends
 	wantSame(t, exitFailedRows, append(others, woken)...)
-	wantPruned(t, db, rows)
+	wantPruned(t, g.db, rows)
 	if !strings.Contains(woken.said, "the end of the job was lost: another process has taken it over") {
 		t.Errorf("it said %q", woken.said)
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/bulksub/bulksub/iidclient/iidtest"
 	"github.com/bulksub/bulksub/internal/pgtest"
 	"github.com/bulksub/bulksub/internal/trial"
@@ -41,6 +43,11 @@ func (p *program) heard(said io.Writer, args ...string) (int, summary) {
 		}
 	}
 	return code, s
+}
+
+// onUsers is a command for the tokens of the table users.
+func onUsers(command string, db *pgxpool.Pool) []string {
+	return []string{command, "--topic", "news", "--table", "users", "--attempts", "2", "--database-url", db.Config().ConnString()}
 }
 
 // place is a way from tokens to results.
