@@ -25,10 +25,11 @@ type caller struct {
 }
 
 const (
-	// lingers is for how long the service may carry a call out after its caller has given it up,
-	// or died. Google states no limit.
+	// lingers is how long after its caller has given up, or died, the service may still carry out a
+	// call. Google states no limit.
 	lingers = time.Minute
-	// usually no call of which nobody has heard the end is carried out so long after its announcement.
+	// usually is how long after its announcement an unanswered call may still be carried out, with the
+	// usual time limit of a call.
 	usually = pipeline.Fresh + time.Minute + lingers
 )
 
@@ -36,16 +37,16 @@ func newCaller(service string, longest time.Duration) caller {
 	return caller{number: 1 + rand.Int64N(math.MaxInt64), service: service, lingers: pipeline.Fresh + longest + lingers}
 }
 
-// Calls says whom the job calls, and how long one call may take: what is believed, is believed of that
-// service, and what another one says changes nothing. Call it before [Postgres.Stage] and the first Claim.
+// Calls says which service the job calls, and how long one call may take. Beliefs are about that
+// service: results of another one do not change them. Call it before [Postgres.Stage] and the first Claim.
 func (p *Postgres) Calls(service string, longest time.Duration) {
 	p.caller = newCaller(service, longest)
 }
 
-// Announce puts in doubt what a call is about to change of a topic under sync, until
-// its results are recorded: a sync that comes after a kill sends just that again.
-// For other topics it asks the database nothing. It compares no fence: what a
-// process announces and then does not send, for its lease is lost, may be sent once more
+// Announce puts in doubt the subscriptions that a call is about to change, if its topic is
+// under sync, until the results are recorded: a sync that comes after a kill sends just
+// those again. For other topics it asks the database nothing. It compares no fence: what a
+// process announces and then does not send, since its lease is lost, may be sent once more
 // by the next sync.
 func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []string) error {
 	if !onTopic(a) || !p.synced.Load().has(a.Topic) {
@@ -75,9 +76,9 @@ func (p *Postgres) announce(ctx context.Context, said *announcement) {
 	})
 }
 
-// Of tokens that are kept as one text one is enough. A doubt that is not ours, and may not be over, outlives our
-// call: whose came last at the service nobody knows. One that is over is ended by an answer that says what the service
-// holds now, and -infinity stands for it.
+// announce is the statement of an announcement. Tokens that differ only in what cannot be stored are one. If
+// somebody else's doubt is there already, earlier keeps it, since nobody knows whose call reaches the service last: it
+// outlives our call. If it is over, earlier is -infinity, and an answer to our call ends it.
 const announce = `
 	insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted, caller)
 	select $1, token, $4, '-infinity', clock_timestamp() + $5::interval, $3 from (select distinct unnest($2::text[]) as token) as now
@@ -87,19 +88,19 @@ const announce = `
 	do update set doubted = greatest(s.doubted, excluded.doubted), caller = excluded.caller, job_id = excluded.job_id,
 		earlier = case when not (` + others + `) then s.earlier when ` + lasts + ` then s.doubted else '-infinity' end`
 
-// lasts is the condition under which a doubt is not over: its calls may be on their way, or its job is at work.
+// lasts is the condition that a doubt is not over: a call may still be carried out, or the job that made it is at work.
 const lasts = `s.doubted > clock_timestamp() or exists (
 			select from bulksub.segments g
 			where g.job_id = s.job_id and not g.done and g.owner is not null and g.owner <> $6 and g.lease_end > clock_timestamp()
 		)`
 
-// Ended notes of a call that lingers that it may be carried out after the next one even: what it changes
-// stays in doubt, whatever the answer to that is.
+// Ended notes that a call has ended. What a call that lingers would change stays in doubt, whatever the next
+// call for it is answered: this one may be carried out later.
 func (p *Postgres) Ended(ctx context.Context, a pipeline.Action, tokens []string, lingers bool) error {
 	if !onTopic(a) {
 		return nil
 	}
-	defer p.underway.end(a.Topic, tokens) // of one that lingers only when it is in doubt for that
+	defer p.underway.end(a.Topic, tokens) // a call that lingers counts as under way until its doubt is stored
 	if !lingers {
 		return nil
 	}
@@ -129,7 +130,7 @@ func outlive(ctx context.Context, by time.Duration) (context.Context, context.Ca
 	}
 }
 
-// doubt is the statement for what such a call changes.
+// doubt is the statement for what a call that lingers may change.
 const doubt = `
 	insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted, caller)
 	select $1, token, 0, '-infinity', clock_timestamp() + $3::interval, 0 from (select distinct unnest($2::text[]) as token) as now

@@ -47,8 +47,8 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	return p.doubtAgain(ctx, tx, b)
 }
 
-// plausible reports whether the job has had a row that is ok. A service that knows not one of the tokens
-// may be the wrong one: what it says is gone is in doubt.
+// plausible reports whether any row of the job was ok. A service that knows none of the tokens may be the
+// wrong one: what it says is gone is then only doubted.
 func (p *Postgres) plausible(ctx context.Context, tx pgx.Tx, results []pipeline.Result) (bool, error) {
 	if p.someOK || slices.ContainsFunc(results, func(r pipeline.Result) bool { return r.Status == pipeline.OK }) {
 		p.someOK = true
@@ -105,8 +105,7 @@ const (
 	// failed, and may have been carried out. A sync sends it again if it is wanted, and
 	// takes it back if not.
 	doubted
-	// unmoved is a belief that a call was refused for: the service holds what it held, if
-	// it ever did.
+	// unmoved is a belief whose call was refused: the service holds it if it held it before.
 	unmoved
 	words // how many there are
 )
@@ -190,9 +189,9 @@ func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible b
 	return tx.SendBatch(ctx, &changes).Close()
 }
 
-// doubtAgain leaves what another row's call is under way for to the last of their results: if this process is killed,
-// nobody hears the end of that call. An announcement that was made before what settle wrote is known here, and a later
-// one waits for the commit.
+// doubtAgain puts back in doubt what another row's call is still under way for: if this process is killed, nobody
+// hears the end of that call. The last result ends the doubt. An announcement that came before settle is counted as
+// under way here, and a later one waits for the commit.
 func (p *Postgres) doubtAgain(ctx context.Context, tx pgx.Tx, b beliefs) error {
 	left := make(map[string][]string)
 	for about := range b.words {
@@ -224,12 +223,12 @@ const (
 		update bulksub.subscriptions s set doubted = coalesce(s.doubted, clock_timestamp()), earlier = null, caller = 0, job_id = 0
 		from unnest($1::text[]) as was (token) where` + sameToken + ofService
 
-	// A doubt that is not ours was announced by another process after us, or is of a call that nobody has heard the end
-	// of. No result of ours ends it.
+	// others is the condition that a doubt is not ours: another process announced it after us, or its call has had
+	// no answer. No result of ours ends it.
 	others = `s.doubted is not null and s.caller <> $3`
 
-	// So it is with one that was there before our call, which has ended. One that was over by then ($4) is
-	// ended by what the call has done, and not by a refusal.
+	// leave brings back, now that our call has ended, the doubt that was there before it. A doubt that was over by
+	// then is not brought back if the call was carried out ($4); a refusal does not end it.
 	leave = `
 		update bulksub.subscriptions s set doubted = s.earlier, earlier = null, caller = 0, job_id = 0
 		from unnest($1::text[], $2::text[]) as was (topic, token)
@@ -239,13 +238,14 @@ const (
 		delete from bulksub.subscriptions s using unnest($1::text[], $2::text[]) as was (topic, token)
 		where s.topic = was.topic and s.caller = $3 and (not $4 or s.since = '-infinity') and` + sameToken
 
-	// What was done long before it is recorded may have been undone since: of what we announced, nothing is left. What is
-	// certain by then is in doubt if we say otherwise.
+	// contradict is for a result that is recorded late: another job may have changed the subscription since. If it is
+	// believed without a doubt by then, and we say that it is absent, it is in doubt.
 	contradict = `
 		update bulksub.subscriptions s set doubted = clock_timestamp(), caller = 0, job_id = 0
 		from unnest($1::text[], $2::text[]) as was (topic, token) where s.topic = was.topic and s.doubted is null and` + sameToken
 
-	// So is what we say is held, if it is absent by then. Two transactions that say the same insert it in the same order.
+	// remember stores what is held or doubted. It inserts in one order, so that two transactions that say the same do
+	// not deadlock.
 	remember = `
 		insert into bulksub.subscriptions as s (topic, token, job_id, since, doubted, caller)
 		select topic, token, $4, case when $5 then '-infinity' else clock_timestamp() end,

@@ -209,10 +209,10 @@ func (b *Budget) refill(ctx context.Context, n int) error {
 	return nil
 }
 
-// later is by how much the way to the database and back has taken longer than it does: by so
-// much, at most, an answer was late. A process that was frozen meanwhile finds a place in
-// it whose time is long past. A way that has become longer for good is known as such after some answers; one that
-// takes less than no time was measured while the database's clock was set.
+// later is by how much the way to the database and back has taken longer than the nearest
+// so far: an answer was late by that at most. To a process that was frozen meanwhile, the time of its
+// place is long past. If the way becomes longer for good, nearest follows within some answers. A
+// negative time was measured while the database's clock was being set, and counts as none.
 func (b *Budget) later(took time.Duration) (late time.Duration) {
 	took = max(took, 0)
 	if b.nearest == 0 || took < b.nearest {

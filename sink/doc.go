@@ -1,6 +1,7 @@
 // Package sink is the memory of a job: which segments are left, and which rows
 // have a result. [CSV] keeps it in the result file itself, [Postgres] in the
-// schema bulksub, [Memory] in memory, for a few tokens that nobody will ask about again; each is a [pipeline.Sink].
+// schema bulksub, [Memory] in memory, for a few tokens that nobody will ask about
+// again; each is a [pipeline.Sink].
 //
 // A row is finished if and only if its result is recorded (P1). There is no other
 // checkpoint: what a sink says of a segment is derived from its results.

@@ -2,12 +2,12 @@ package sink
 
 import "sync"
 
-// gathering puts what is announced while another announcement is on its way into the next one: where a
-// call is of one token, hundreds are announced at a time. It is safe for concurrent use.
+// gathering joins announcements: what comes while one is on its way goes together into the next one.
+// Where a call has one token, hundreds are announced at a time. It is safe for concurrent use.
 type gathering struct {
 	mu   sync.Mutex
 	next *announcement // nil: nothing waits
-	way  sync.Mutex    // held by the one that is on its way
+	way  sync.Mutex    // held while an announcement is on its way
 }
 
 // announcement is what is told the database at a time.
@@ -44,7 +44,7 @@ func (g *gathering) join(topic string, tokens []string) (next *announcement, fir
 	return g.next, first
 }
 
-// leave has those who come now join another.
+// leave closes the announcement: those who come now join another.
 func (g *gathering) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

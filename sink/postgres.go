@@ -34,12 +34,12 @@ type Postgres struct {
 	held      *holdings
 	idle      bool   // others held all that was left when we last asked for a segment
 	written   int64  // results that Record was given; it numbers them
-	room      []byte // for what it copies
+	room      []byte // the memory of the last COPY, for the next
 	caller    caller
 	underway  underway
 	gathering gathering
 	synced    atomic.Pointer[synced] // when we last looked
-	someOK    bool                   // as far as Record has seen
+	someOK    bool                   // a row of the job is ok, as far as Record knows
 	// stopRenewing ends the renewing of the leases and waits for it.
 	stopRenewing func()
 }
