@@ -5,27 +5,45 @@ import (
 	"time"
 )
 
-// item is a row on its way through the pipeline.
+// item is a row on its way through the pipeline. Tens of thousands are in hand, and the collector looks
+// at each, over and over: what few rows have is apart, in the fate.
 type item struct {
 	Row
 	claim     *claim
-	step      int    // the index of the action to do next
-	subject   string // what the next action is for
-	given     string // the registration token that an action gave
-	attempts  int    // replies that judged the row
-	undecided int    // those of them that left the next action undecided
+	fate      *fate // nil until there is anything to say
+	step      int32 // the index of the action to do next
+	attempts  int32 // replies that judged the row
+	undecided int32 // those of them that left the next action undecided
+}
 
-	// How the row has ended.
+// fate is what has become of a row.
+type fate struct {
 	status Status
 	code   string
+	given  string // the registration token that an action gave
 	detail string
 }
 
+// well is the fate of most rows.
+var well = fate{status: OK}
+
+// given is the registration token that an action gave, if any.
+func (it *item) given() string {
+	if it.fate == nil {
+		return ""
+	}
+	return it.fate.given
+}
+
+// subject is what the next action is for.
+func (it *item) subject() string { return cmp.Or(it.given(), it.Subject, it.Token) }
+
 // conclude keeps how the row has ended. reason, if any, tells what the service did not.
 func (it *item) conclude(o *Outcome, reason string) {
-	it.status, it.code = o.Status, o.Code
-	it.given = cmp.Or(o.RegistrationToken, it.given)
-	it.detail = cmp.Or(o.Detail, detail(it, reason))
+	f := fate{o.Status, o.Code, cmp.Or(o.RegistrationToken, it.given()), cmp.Or(o.Detail, detail(it, o.Status, reason))}
+	if it.fate = &well; f != well {
+		it.fate = new(f)
+	}
 }
 
 func (it *item) result() Result {
@@ -35,12 +53,12 @@ func (it *item) result() Result {
 		Token:             it.Token,
 		Op:                it.action().Op,
 		Topic:             it.action().Topic,
-		Status:            it.status,
-		Code:              it.code,
-		Attempts:          it.attempts,
-		RegistrationToken: it.given,
-		Detail:            it.detail,
-		Done:              it.done(),
+		Status:            it.fate.status,
+		Code:              it.fate.code,
+		Attempts:          int(it.attempts),
+		RegistrationToken: it.fate.given,
+		Detail:            it.fate.detail,
+		Done:              it.done(it.fate.status),
 	}
 }
 
@@ -49,15 +67,15 @@ func (it *item) result() Result {
 func (it *item) weight() int { return 1 + len(it.Token)/4096 + len(it.Subject)/4096 }
 
 func (it *item) action() Action {
-	if it.step == len(it.Actions) {
+	if int(it.step) == len(it.Actions) {
 		return Action{} // of a row that is not worth a call
 	}
 	return it.Actions[it.step]
 }
 
-// done are the actions that the service has carried out.
-func (it *item) done() []Action {
-	if it.status == OK {
+// done are the actions that the service has carried out, for a row that has ended so.
+func (it *item) done(status Status) []Action {
+	if status == OK {
 		return it.Actions[:it.step+1]
 	}
 	return it.Actions[:it.step]
@@ -81,11 +99,12 @@ type place struct {
 }
 
 func (b *batch) add(it *item) {
-	at, known := b.index[it.subject]
+	subject := it.subject()
+	at, known := b.index[subject]
 	if !known {
 		at = len(b.tokens)
-		b.tokens = append(b.tokens, it.subject)
-		b.index[it.subject] = at
+		b.tokens = append(b.tokens, subject)
+		b.index[subject] = at
 	}
 	b.places = append(b.places, place{it, at})
 }

@@ -12,8 +12,8 @@ func BenchmarkBatcherAdd(b *testing.B) {
 		b.Run(strconv.Itoa(topics)+" topics", func(b *testing.B) {
 			items := make([]*item, 100_000)
 			for i := range items {
-				row := Row{Actions: []Action{{Op: Subscribe, Topic: strconv.Itoa(i % topics)}}}
-				items[i] = &item{Row: row, subject: strconv.Itoa(i)}
+				row := Row{Token: strconv.Itoa(i), Actions: []Action{{Op: Subscribe, Topic: strconv.Itoa(i % topics)}}}
+				items[i] = &item{Row: row}
 			}
 			batcher := batcher{open: map[Action]*batch{}, limit: func(Action) int { return largestBatch }}
 			b.ReportAllocs()

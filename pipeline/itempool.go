@@ -40,5 +40,5 @@ func (p *itemPool) give(it *item) {
 	case p.back <- p.given:
 	default:
 	}
-	p.given = nil
+	p.given = make([]*item, 0, handover)
 }

@@ -124,7 +124,7 @@ func (l *loop) divide(b *batch, said *CallError) {
 		return
 	}
 	for _, p := range b.places {
-		p.item.attempts += b.tried()
+		p.item.attempts += int32(b.tried())
 		l.conclude(p.item, &Outcome{Status: Failed, Code: said.Code}, said.Error())
 	}
 }
@@ -156,10 +156,10 @@ func (l *loop) spread(b *batch, outcomes []Outcome) {
 			it.undecided++
 		}
 		switch {
-		case o.Again && it.undecided < l.opts.Attempts:
+		case o.Again && int(it.undecided) < l.opts.Attempts:
 			again = append(again, it)
-			tries = max(tries, it.undecided)
-		case o.Status == OK && it.step+1 < len(it.Actions):
+			tries = max(tries, int(it.undecided))
+		case o.Status == OK && int(it.step)+1 < len(it.Actions):
 			l.advance(it, o)
 		default:
 			l.conclude(it, o, "")
@@ -175,7 +175,7 @@ func (l *loop) spread(b *batch, outcomes []Outcome) {
 // advance sends a row on to its next action.
 func (l *loop) advance(it *item, o *Outcome) {
 	if o.RegistrationToken != "" {
-		it.subject, it.given = o.RegistrationToken, o.RegistrationToken
+		it.fate = &fate{given: o.RegistrationToken}
 	}
 	it.step++
 	it.undecided = 0
@@ -196,14 +196,14 @@ func (l *loop) conclude(it *item, o *Outcome, reason string) {
 
 // detail is a result's detail where the service gave none: why the row ended so, and
 // what was done before.
-func detail(it *item, reason string) string {
+func detail(it *item, status Status, reason string) string {
 	var d struct {
 		Reason string   `json:"reason,omitempty"`
 		Done   []string `json:"done,omitempty"`
 	}
 	d.Reason = reason
-	if it.status != OK {
-		for _, a := range it.done() {
+	if status != OK {
+		for _, a := range it.done(status) {
 			d.Done = append(d.Done, a.String())
 		}
 	}

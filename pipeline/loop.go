@@ -255,8 +255,8 @@ func (l *loop) settle(a ack) {
 		if c.Lease.Lost() {
 			l.lose()
 		} else {
-			l.opts.Meter.count(it.status, it.code)
-			l.brake.recorded.add(it.status)
+			l.opts.Meter.count(it.fate.status, it.fate.code)
+			l.brake.recorded.add(it.fate.status)
 		}
 		l.letGo(it)
 		l.finishSegment(c)

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -71,7 +70,7 @@ func (r *run) readSegment(ctx context.Context, c *claim) {
 			row.Flaw = TokenFlaw(row.Token)
 		}
 		it := r.items.take()
-		*it = item{Row: row, claim: c, subject: cmp.Or(row.Subject, row.Token)}
+		*it = item{Row: row, claim: c}
 		items, weight = append(items, it), weight+it.weight()
 		if weight >= r.chunkRows {
 			if !r.bring(ctx, chunk{claim: c, items: items}) || c.Lease.Lost() {
