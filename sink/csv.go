@@ -36,6 +36,7 @@ type CSV struct {
 	before intervals // the rows that had a result when the file was opened
 	counts pipeline.Counts
 	last   pipeline.Segment
+	lines  bytes.Buffer // room for those of a record
 }
 
 var _ pipeline.Sink = (*CSV)(nil)
@@ -174,13 +175,13 @@ func (c *CSV) recorded(key string) bool {
 
 // Record appends the results and waits for the disk.
 func (c *CSV) Record(_ context.Context, results []pipeline.Result) error {
-	var lines bytes.Buffer
-	w := csv.NewWriter(&lines)
+	c.lines.Reset()
+	w, fields := csv.NewWriter(&c.lines), make([]string, 0, len(Header))
 	for i := range results {
-		w.Write(Fields(&results[i]))
+		w.Write(AppendFields(fields, &results[i]))
 	}
 	w.Flush()
-	if err := c.append(lines.Bytes()); err != nil {
+	if err := c.append(c.lines.Bytes()); err != nil {
 		return err
 	}
 	for i := range results {
@@ -189,10 +190,10 @@ func (c *CSV) Record(_ context.Context, results []pipeline.Result) error {
 	return nil
 }
 
-// Fields writes a result as the fields of [Header].
-func Fields(r *pipeline.Result) []string {
-	return []string{r.Key, storable(r.Token), r.Topic, string(r.Status), storable(r.Code), strconv.Itoa(r.Attempts),
-		storable(r.RegistrationToken), storable(r.Detail)}
+// AppendFields appends a result, as the fields of [Header].
+func AppendFields(fields []string, r *pipeline.Result) []string {
+	return append(fields, r.Key, storable(r.Token), r.Topic, string(r.Status), storable(r.Code), strconv.Itoa(r.Attempts),
+		storable(r.RegistrationToken), storable(r.Detail))
 }
 
 // append adds whole lines to the file, or nothing.

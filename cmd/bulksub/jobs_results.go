@@ -72,11 +72,11 @@ func writeSpreadsheet(to io.Writer, results iter.Seq2[pipeline.Result, error]) e
 }
 
 func writeCells(to io.Writer, results iter.Seq2[pipeline.Result, error], cell func(string) string) error {
-	w := csv.NewWriter(to)
+	w, fields := csv.NewWriter(to), make([]string, 0, len(sink.Header))
 	w.Write(sink.Header)
 	for r, err := range results {
 		if err == nil {
-			fields := sink.Fields(&r)
+			fields = sink.AppendFields(fields[:0], &r)
 			for i := range fields {
 				fields[i] = cell(fields[i])
 			}
