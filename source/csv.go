@@ -51,6 +51,9 @@ func (c *csvRows) next() (record, error) {
 		}
 	}
 	r := record{fields: c.fields}
+	for _, field := range all {
+		r.size += len(field)
+	}
 	if place := c.places[0]; place >= len(all) {
 		r.flaw = fmt.Sprintf("the row has %d fields, the token is in field %d", len(all), place+1)
 	}

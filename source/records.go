@@ -50,6 +50,15 @@ type recordReader interface {
 type record struct {
 	fields []string
 	flaw   string // why there is no token; "": there is
+	size   int    // bytes of the text that all fields are parts of; 0: each is its own
+}
+
+// own is a field of the record that keeps little else in memory.
+func (r record) own(field string) string {
+	if r.size > 2*len(field) {
+		return strings.Clone(field)
+	}
+	return field
 }
 
 // format begins to read the records in a file of that name.
@@ -225,13 +234,13 @@ func (f *File) unchanged() error {
 
 // row makes a row from the record that was read last.
 func (f *File) row(r record) pipeline.Row {
-	key, token := strconv.FormatInt(f.at, 10), strings.Clone(r.fields[0])
+	key, token := strconv.FormatInt(f.at, 10), r.own(r.fields[0])
 	if r.flaw != "" {
 		return pipeline.Row{Key: key, Token: token, Flaw: r.flaw}
 	}
 	fields := make([]string, len(r.fields)-1)
 	for i, text := range r.fields[1:] {
-		fields[i] = strings.Clone(text)
+		fields[i] = r.own(text)
 	}
 	return f.reading.Tasks.row(key, token, fields)
 }
