@@ -16,6 +16,7 @@ create table bulksub.jobs (
 	finished_at timestamptz,
 	ended       bigint      not null default 0, -- how often its end has been reached
 	outcome     json,       -- what all of its processes tell, since then
+	let_go      bigint      not null default 0, -- rows that are not found and may be pruned whatever their share: a person has said so
 	lingers     timestamptz -- until when a call may yet be carried out that nobody has heard the end of
 );
 create index jobs_series on bulksub.jobs (series, id);

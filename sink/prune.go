@@ -40,6 +40,7 @@ type Pruner struct {
 	Column   string  // that is marked
 	Max      float64 // the share of the job's rows that may go
 	NoneOK   bool    // where no row of the job was ok, all may go: somebody has looked
+	ByHand   bool    // a person asks for this prune alone: what it lets go, the job's own lets go too until Unprune
 	Retry    postgres.Retrier
 	Fence    Fence              // before each chunk; nil: none
 	Lag      int64              // bytes of the log that a standby may have yet to replay; 0: no standby is looked at
@@ -159,8 +160,17 @@ func (p *Pruner) Prune(ctx context.Context) error {
 	if gone == 0 {
 		return nil
 	}
-	if ok == 0 && !p.NoneOK || ok > 0 && exceeds(gone, rows, p.Max) {
+	decided, err := p.decided(ctx, gone)
+	if err != nil {
+		return err
+	}
+	if !decided && (ok == 0 && !p.NoneOK || ok > 0 && exceeds(gone, rows, p.Max)) {
 		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column, Lag: p.Lag}
+	}
+	if p.ByHand {
+		if err := p.letGo(ctx, gone); err != nil {
+			return err
+		}
 	}
 	segments, err := p.segments(ctx)
 	if err != nil {
@@ -170,6 +180,32 @@ func (p *Pruner) Prune(ctx context.Context) error {
 		if err := p.pruneSegment(ctx, segment); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// decided reports whether a person has let go as many rows of the job, which is no question to a person who asks.
+func (p *Pruner) decided(ctx context.Context, gone int64) (decided bool, err error) {
+	if p.ByHand {
+		return false, nil
+	}
+	err = p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		return p.Pool.QueryRow(ctx, `select let_go >= $2 from bulksub.jobs where id = $1`, p.Job.ID, gone).Scan(&decided)
+	})
+	if err != nil {
+		return false, fmt.Errorf("look for what was let go of job %s: %w", p.Job.Name, err)
+	}
+	return decided, nil
+}
+
+// letGo keeps with the job that so many rows of it may go.
+func (p *Pruner) letGo(ctx context.Context, rows int64) error {
+	err := p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
+		_, err := p.Pool.Exec(ctx, `update bulksub.jobs set let_go = $2 where id = $1`, p.Job.ID, rows)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("keep what is let go of job %s: %w", p.Job.Name, err)
 	}
 	return nil
 }

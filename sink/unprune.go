@@ -13,6 +13,9 @@ import (
 // were, marks are taken off. A row whose key is taken again, or that is gone or
 // holds another token, is left as it is; left counts those.
 func (p *Pruner) Unprune(ctx context.Context) (restored, left int64, err error) {
+	if err := p.letGo(ctx, 0); err != nil {
+		return 0, 0, err
+	}
 	var marks []*string
 	err = p.Retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		rows, _ := p.Pool.Query(ctx, `select distinct marked from bulksub.pruned where job_id = $1 and restored_at is null`, p.Job.ID)

@@ -36,7 +36,7 @@ prune waits for standbys that are too far behind, before each 1,000 rows.`,
 				return usagef("--prune is %q; it can be mark or delete", f.mode)
 			}
 			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *sink.Pruner) error {
-				p.NoneOK = noneOK
+				p.NoneOK, p.ByHand = noneOK, true
 				p.OnWait = func(behind int64) {
 					fmt.Fprintf(cmd.ErrOrStderr(), "a standby is %s MiB behind; the prune waits for it\n", thousands(behind>>20))
 				}
