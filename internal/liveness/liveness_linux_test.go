@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -30,13 +31,16 @@ func child(t *testing.T) (*exec.Cmd, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cmd, namespace() + " " + name
+	return cmd, "host " + namespace() + " " + name
 }
 
 func TestHereIsAlive(t *testing.T) {
 	here := Here()
 	if here == "" {
 		t.Fatal("this system has /proc, and Here is empty")
+	}
+	if name, _ := os.Hostname(); !strings.HasPrefix(here, name+" ") {
+		t.Errorf("%q does not begin with the host's name, %q", here, name)
 	}
 	if here != Here() {
 		t.Errorf("the address changes: %q, %q", here, Here())
@@ -68,19 +72,19 @@ func TestDeadOnceKilledAndOnceReaped(t *testing.T) {
 }
 
 func TestReusedNumberIsDead(t *testing.T) {
-	if address := fmt.Sprintf("%s %d@1", namespace(), os.Getpid()); !Dead(address) {
+	if address := fmt.Sprintf("host %s %d@1", namespace(), os.Getpid()); !Dead(address) {
 		t.Errorf("%q has this process's number and an earlier start, and counts as alive", address)
 	}
 }
 
 func TestUncertainCountsAsAlive(t *testing.T) {
-	gone, place := "2147483647@1", namespace()
+	gone, place := "2147483647@1", "host "+namespace()
 	if !Dead(place + " " + gone) {
 		t.Fatal("a number that no process can have counts as alive")
 	}
 	for _, address := range []string{
 		"", " ", gone, " " + gone, "another-boot pid:[4026531836] " + gone, place, place + " ", place + "  " + gone,
-		place + " garbage", place + " garbage@1", place + " self", place + " -1@1", place + " 0@1", place + " @1", place + " ../1@1",
+		namespace() + " " + gone, place + " garbage", place + " garbage@1", place + " self", place + " -1@1", place + " 0@1", place + " @1", place + " ../1@1",
 	} {
 		if Dead(address) {
 			t.Errorf("Dead(%q) = true, and nobody can know", address)
