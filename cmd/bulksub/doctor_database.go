@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -45,12 +46,20 @@ func (d *doctor) connect(ctx context.Context) (string, error) {
 	d.pool = pool
 	var version string
 	var number int
-	err = pool.QueryRow(ctx, `select current_setting('server_version'), current_setting('server_version_num')::int / 10000`).Scan(&version, &number)
-	if err == nil && number < oldestServer {
+	var readOnly bool
+	err = pool.QueryRow(ctx, `
+		select current_setting('server_version'), current_setting('server_version_num')::int / 10000, current_setting('transaction_read_only')::bool`).
+		Scan(&version, &number, &readOnly)
+	switch {
+	case err == nil && number < oldestServer:
 		err = &configError{fmt.Errorf("it is PostgreSQL %s; %d or newer is needed", version, oldestServer)}
+	case err == nil && readOnly:
+		err = errReadOnly
 	}
 	return "PostgreSQL " + version, err
 }
+
+var errReadOnly = errors.New("it is read-only for this user: a standby, or default_transaction_read_only is on")
 
 func (d *doctor) databaseClock(ctx context.Context) (string, error) {
 	var theirs time.Time
