@@ -34,4 +34,4 @@ grant insert, update on bulksub.tokens to bulksub_writer;
 -- column that is marked, and insert to bring rows back. --prune-lag needs to see the standbys, and so everybody's sessions:
 -- if you want that, grant pg_read_all_stats to bulksub_pruner.
 grant bulksub_writer to bulksub_pruner;
-grant insert, update on bulksub.pruned to bulksub_pruner;
+grant insert, update (restored_at) on bulksub.pruned to bulksub_pruner;

@@ -7,9 +7,11 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/iidclient/iidtest"
+	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/internal/trial"
 )
 
@@ -153,7 +155,7 @@ func TestRoles(t *testing.T) {
 	s, _ := clusterScene(t, iidtest.Mix{Dead: 0.1})
 	s.roles()
 	s.exec(`create role reader login in role bulksub_reader; create role writer login in role bulksub_writer;
-		create role pruner login in role bulksub_pruner;
+		create role pruner login in role bulksub_pruner; create table other ();
 		grant select on users to bulksub_reader; grant delete on users to bulksub_pruner`)
 	as := func(role string) { s.Env = []string{"DATABASE_URL=" + s.proxy.url(role)} }
 
@@ -187,5 +189,27 @@ func TestRoles(t *testing.T) {
 	}
 	if out, err := s.tool("unprune", "it"); err == nil {
 		t.Errorf("a pruner without insert brings rows back: %s", out)
+	}
+	s.exec(`grant insert on users to bulksub_pruner`)
+	if out, err := s.tool("unprune", "it"); err != nil {
+		t.Errorf("a pruner with insert brings nothing back: %v: %s", err, out)
+	}
+	s.refused("reader", `select from other`, `delete from users`, `update bulksub.jobs set paused = true`, `create table bulksub.mine (n int)`)
+	s.refused("writer", `select from other`, `delete from users`, `update bulksub.records set status = 'ok'`, `delete from bulksub.jobs`, `delete from bulksub.pruned`)
+	s.refused("pruner", `select from other`, `update users set token = ''`, `update bulksub.pruned set "row" = '{}'`, `delete from bulksub.pruned`)
+}
+
+// refused makes sure that a role may do none of that.
+func (s *scene) refused(role string, statements ...string) {
+	s.t.Helper()
+	db, err := pgx.Connect(s.t.Context(), s.proxy.url(role))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	for _, sql := range statements {
+		if _, err := db.Exec(s.t.Context(), sql); postgres.Code(err) != "42501" {
+			s.t.Errorf("%s, as %s: %v", sql, role, err)
+		}
 	}
 }
