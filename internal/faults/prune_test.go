@@ -84,6 +84,8 @@ func TestKilledInMidPrune(t *testing.T) {
 	var victim atomic.Pointer[os.Process]
 	s.Joins, s.Leaves = func(it *os.Process) { victim.Store(it) }, func(*os.Process) {}
 	kills := 0
+	var code int
+	var last trial.Summary
 	for n, killed := int64(1), true; killed; n++ {
 		var seen atomic.Int64
 		var begun atomic.Bool
@@ -96,7 +98,7 @@ func TestKilledInMidPrune(t *testing.T) {
 			}
 			return pass
 		})
-		code, _ := s.Run(s.args("--prune", "delete")...)
+		code, last = s.Run(s.args("--prune", "delete")...)
 		if killed = code == trial.Killed; killed {
 			kills++
 		}
@@ -108,6 +110,9 @@ func TestKilledInMidPrune(t *testing.T) {
 			(select count(*) from users u join bulksub.rows r on r.row_key = u.id::text and r.status = 'not_found')`).Scan(&gone, &archived, &left, &dead))
 	if gone == 0 || archived != gone || left != rows-gone || dead != 0 || content(t, s.db, "users") != before {
 		t.Errorf("%d not found, %d archived, %d left, %d of them not found", gone, archived, left, dead)
+	}
+	if code != 0 || last.Pruned != gone {
+		t.Errorf("the last run ended with %d, %d pruned: %s", code, last.Pruned, last.Words)
 	}
 }
 
