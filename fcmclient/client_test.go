@@ -125,6 +125,9 @@ var answers = []struct {
 	{200, "application/json", `{}`, "", ""},
 	{200, "application/json", `{"topicName":"news"}`, "", ""},
 	{200, "application/json", `{"topic_name":"sport"}`, "reply", "another topic"},
+	{200, "application/json", `{"topic_name":"news","topicName":"sport"}`, "reply", "twice"},
+	{200, "application/json", `{"topic_name":"sport","topic_name":"news"}`, "reply", "twice"},
+	{200, "application/json", "{\"name\":\"\xff\"}", "reply", "JSON"},
 	{200, "application/json", `{"error":{"code":500}}`, "reply", "an error"},
 	{200, "application/json", `[]`, "reply", "JSON"},
 	{200, "application/json", ` null`, "reply", "JSON"},
@@ -169,12 +172,15 @@ func TestWhatAnAnswerIsWorth(t *testing.T) {
 	}
 }
 
-// UNREGISTERED beside another word than NOT_FOUND contradicts itself: nobody is gone for that.
+// UNREGISTERED beside another word than NOT_FOUND, or another status than its, contradicts itself: nobody is gone for that.
 func TestGoneIsSaidTwice(t *testing.T) {
 	for _, said := range []struct {
 		status int
 		word   string
-	}{{400, "INVALID_ARGUMENT"}, {403, "PERMISSION_DENIED"}, {404, "PERMISSION_DENIED"}, {410, "ABORTED"}} {
+	}{
+		{400, "INVALID_ARGUMENT"}, {403, "PERMISSION_DENIED"}, {404, "PERMISSION_DENIED"}, {410, "ABORTED"},
+		{400, "NOT_FOUND"}, {403, "NOT_FOUND"}, {410, "NOT_FOUND"},
+	} {
 		_, _, c := serveTLS(t, 100, func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Content-Type"] = []string{"application/json"}

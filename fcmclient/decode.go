@@ -2,9 +2,10 @@ package fcmclient
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
+	"errors"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bulksub/bulksub/iidclient"
 )
@@ -12,19 +13,61 @@ import (
 // subscription is a TopicSubscription in JSON. The reference spells the names with
 // underscores, and other APIs of Google's in camel case: both are read.
 type subscription struct {
-	TopicName   string    `json:"topic_name"`
-	TopicName2  string    `json:"topicName"`
-	CreateTime  time.Time `json:"create_time"`
-	CreateTime2 time.Time `json:"createTime"`
+	TopicName   once[string]    `json:"topic_name"`
+	TopicName2  once[string]    `json:"topicName"`
+	CreateTime  once[time.Time] `json:"create_time"`
+	CreateTime2 once[time.Time] `json:"createTime"`
 }
 
+// topic is empty if the subscription does not say to which one it is.
+func (s subscription) topic() (string, error) { return either(s.TopicName, s.TopicName2) }
+
 func (s subscription) public() (Subscription, error) {
-	topic, created := cmp.Or(s.TopicName, s.TopicName2), cmp.Or(s.CreateTime, s.CreateTime2)
-	if topic == "" {
-		return Subscription{}, untrusted("a subscription without a topic_name")
+	topic, err := s.topic()
+	if err != nil {
+		return Subscription{}, err
 	}
-	return Subscription{Topic: topic, Created: created.UTC()}, nil
+	created, err := either(s.CreateTime, s.CreateTime2)
+	if err != nil {
+		return Subscription{}, err
+	}
+	switch created = created.UTC(); {
+	case topic == "":
+		return Subscription{}, untrusted("a subscription without a topic_name")
+	case created.Year() < 0, created.Year() > 9999:
+		return Subscription{}, untrusted("a create_time that is no date")
+	}
+	return Subscription{Topic: topic, Created: created}, nil
 }
+
+// once is the value of a name that comes once in its object: encoding/json takes the last of
+// several, or mixes them.
+type once[T any] struct {
+	value T
+	said  bool
+}
+
+// UnmarshalJSON takes the first value, and refuses any other.
+func (o *once[T]) UnmarshalJSON(text []byte) error {
+	if o.said {
+		return errTwice
+	}
+	o.said = true
+	return json.Unmarshal(text, &o.value)
+}
+
+// either is the value of the one of two spellings that is there.
+func either[T any](a, b once[T]) (T, error) {
+	switch {
+	case a.said && b.said:
+		return *new(T), errTwice
+	case b.said:
+		return b.value, nil
+	}
+	return a.value, nil
+}
+
+var errTwice = untrusted("a name that comes twice in an object")
 
 func untrusted(reason string) error { return &iidclient.ReplyError{Reason: reason} }
 
@@ -41,17 +84,17 @@ func decodeObject(body []byte) error {
 func decodeSubscribed(topic string) func(body []byte) error {
 	return func(body []byte) error {
 		var reply struct {
-			Topic  string          `json:"topic_name"`
-			Topic2 string          `json:"topicName"`
-			Error  json.RawMessage `json:"error"`
+			subscription
+			Error json.RawMessage `json:"error"`
 		}
 		if err := decode(body, &reply, &reply.Error); err != nil {
 			return err
 		}
-		if got := cmp.Or(reply.Topic, reply.Topic2); got != "" && got != topic {
-			return untrusted("a subscription to another topic")
+		got, err := reply.topic()
+		if err == nil && got != "" && got != topic {
+			err = untrusted("a subscription to another topic")
 		}
-		return nil
+		return err
 	}
 }
 
@@ -70,29 +113,38 @@ func decodeSubscription(body []byte) (Subscription, error) {
 // the next page, if there is one.
 func decodePage(body []byte) (some []Subscription, next string, err error) {
 	var reply struct {
-		List  []subscription  `json:"topic_subscriptions"`
-		List2 []subscription  `json:"topicSubscriptions"`
-		Next  string          `json:"next_page_token"`
-		Next2 string          `json:"nextPageToken"`
-		Error json.RawMessage `json:"error"`
+		List  once[[]subscription] `json:"topic_subscriptions"`
+		List2 once[[]subscription] `json:"topicSubscriptions"`
+		Next  once[string]         `json:"next_page_token"`
+		Next2 once[string]         `json:"nextPageToken"`
+		Error json.RawMessage      `json:"error"`
 	}
 	if err := decode(body, &reply, &reply.Error); err != nil {
 		return nil, "", err
 	}
-	for _, s := range append(reply.List, reply.List2...) {
+	list, err := either(reply.List, reply.List2)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, s := range list {
 		one, err := s.public()
 		if err != nil {
 			return nil, "", err
 		}
 		some = append(some, one)
 	}
-	return some, cmp.Or(reply.Next, reply.Next2), nil
+	if next, err = either(reply.Next, reply.Next2); err != nil {
+		return nil, "", err
+	}
+	return some, next, nil
 }
 
 // decode takes a JSON object whose error field, failed, is not there.
 func decode(body []byte, reply any, failed *json.RawMessage) error {
 	switch err := json.Unmarshal(body, reply); {
-	case err != nil, bytes.TrimLeft(body, " \t\r\n")[0] != '{': // null
+	case errors.Is(err, errTwice):
+		return err
+	case err != nil, !utf8.Valid(body), bytes.TrimLeft(body, " \t\r\n")[0] != '{': // null
 		return untrusted("not the JSON object that was expected")
 	case *failed != nil:
 		return untrusted("an error")

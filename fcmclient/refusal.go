@@ -54,10 +54,10 @@ const (
 // judge says what a refusal means. Only an error object is the service's; a page is that of
 // the front end before it, where 403, 404 and 410 tell of the project or the path.
 //
-// A detail of FCM's own (FcmError.errorCode) tells what is wrong with a registration, which is gone only
-// where the status agrees. An
-// ErrorInfo of another service's is about the project. A 404 without either could be about
-// anything, and judges nobody; and so does a status that tells of the call, whatever its details.
+// A detail of FCM's own (FcmError.errorCode) tells what is wrong with a registration, which is
+// gone only where the word and the number of the status agree. An ErrorInfo of another
+// service's is about the project. A 404 without either could be about anything, and judges
+// nobody; and so does a status that tells of the call, whatever its details.
 func (c *Client) judge(e *iidclient.StatusError, body []byte) error {
 	var d details
 	if e.Body == iidclient.BodyObject {
@@ -73,7 +73,7 @@ func (c *Client) judge(e *iidclient.StatusError, body []byte) error {
 		return &iidclient.TokenError{Code: iidclient.CodeTooManyTopics, Answer: e}
 	case e.Status == http.StatusTooManyRequests:
 		return e
-	case d.word == unregistered && e.Code == notFound:
+	case d.word == unregistered && e.Code == notFound && e.Status == http.StatusNotFound:
 		return &iidclient.TokenError{Code: iidclient.CodeNotFound, Answer: e}
 	case e.Status == http.StatusForbidden, d.word == otherSender:
 		return &iidclient.TokenError{Code: iidclient.CodePermissionDenied, Answer: e}
@@ -102,25 +102,28 @@ type details struct {
 	full       bool          // a quota of the registration is used up, and not of the project
 }
 
+// detail has the fields of all messages that are read.
+type detail struct {
+	Type       string `json:"@type"`
+	ErrorCode  string `json:"errorCode"`
+	Reason     string `json:"reason"`
+	Domain     string `json:"domain"`
+	RetryDelay string `json:"retryDelay"`
+	Violations []struct {
+		Subject string `json:"subject"`
+	} `json:"violations"`
+}
+
 func readDetails(body []byte) (d details) {
 	var reply struct {
-		Error struct {
-			Details []struct {
-				Type       string `json:"@type"`
-				ErrorCode  string `json:"errorCode"`
-				Reason     string `json:"reason"`
-				Domain     string `json:"domain"`
-				RetryDelay string `json:"retryDelay"`
-				Violations []struct {
-					Subject string `json:"subject"`
-				} `json:"violations"`
-			} `json:"details"`
-		} `json:"error"`
+		Error once[struct {
+			Details once[[]detail] `json:"details"`
+		}] `json:"error"`
 	}
 	if json.Unmarshal(body, &reply) != nil {
 		return d
 	}
-	for _, one := range reply.Error.Details {
+	for _, one := range reply.Error.value.Details.value {
 		if !word.MatchString(cmp.Or(one.ErrorCode, one.Reason, notFound)) {
 			continue
 		}
