@@ -74,7 +74,7 @@ make a test wait for half a minute.
 	F42  access tokens that expire or are revoked, a token endpoint in trouble: TestCredentialsExpire, iidclient TestABurstOf401CausesOneMint, iidclient TestManyCallersShareOneMint
 	F43  4xx, 5xx, a web page with 200: trouble.txtar, TestUndeliveredVerdicts, internal/iid TestEveryCell
 	F44  results in every wrong shape: TestUndeliveredVerdicts, iidclient FuzzDecodeResults, iidclient FuzzDecodeImport, fcmclient FuzzDecodeSubscribed, fcmclient FuzzDecodeSubscription, fcmclient FuzzDecodePage, fcmclient FuzzRefusal, iidclient TestBatchImportMatchesByTokenNotByPlace
-	F46  a host that is not known, a proxy: TestUnknownHost, iidclient TestAProxyLearnsNothing
+	F46  a host that is not known, that moves, that a name server is silent or slow about, a proxy: TestUnknownHost, TestNewAddress, TestSilentNameServer, iidclient TestAProxyLearnsNothing
 	F47  many workers over HTTP/1.1: iidclient TestConnectionsAreReused
 	F48  the wrong project: brakes.txtar, pipeline TestBrakeTripsAfterThreeCalls
 	F49  the wrong path: trouble.txtar, internal/iid TestEveryCell

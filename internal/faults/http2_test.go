@@ -35,9 +35,9 @@ func byEachAPI(t *testing.T, test func(t *testing.T, s framed)) {
 }
 
 // finish runs the job to its end, and judges it.
-func (s framed) finish() {
+func (s framed) finish(more ...string) {
 	s.t.Helper()
-	s.fileScene.finish(judgedAlike, "--concurrency", fmt.Sprint(s.atATime), "--attempts", "5")
+	s.fileScene.finish(judgedAlike, append(more, "--concurrency", fmt.Sprint(s.atATime), "--attempts", "5")...)
 }
 
 // standIn is where the stand-in listens.
