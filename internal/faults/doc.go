@@ -87,7 +87,7 @@ make a test wait for half a minute.
 	F56  BOM, UTF-16, line ends, headers: source TestCSVReads, source TestCSVRefuses, source FuzzCSV
 	F59  what a spreadsheet makes of a token: pipeline TestTokenFlaw, import_kinds.txtar
 	F60  an input that grows, shrinks or is replaced: TestReplacedInput, source TestCSVChangedAfterTheSurvey, resume.txtar
-	F61  a full disk or a closed pipe for results: TestResultFileOnAFullDisk, TestExportFails, sink TestCSVOnAFullDisk, sink TestCSVCutAnywhere
+	F61  a full or a bad disk, or a closed pipe, for results: TestResultFileOnAFullDisk, TestResultFileOnABadDisk, TestExportFails, sink TestCSVOnAFullDisk, sink TestCSVCutAnywhere
 
 # What nobody must get, and its tests
 

@@ -60,6 +60,19 @@ func (s *fileScene) finish(mix iidtest.Mix, more ...string) {
 	}
 }
 
+// trace runs the program under strace, which meddles with some of the calls that change the job's files, as strace's
+// option inject has it, and returns what tells of all of them afterwards.
+func (s *fileScene) trace(calls, meddle string) (told func() string) {
+	file := filepath.Join(s.t.TempDir(), "calls")
+	s.Under = []string{"strace", "-f", "-qq", "-o", file, "-P", s.results, "-P", s.results + ".partial", "-P", s.results + ".job.json",
+		"-e", "trace=" + calls, "-e", "inject=" + calls + ":" + meddle}
+	return func() string {
+		text, err := os.ReadFile(file)
+		must(s.t, err)
+		return string(text)
+	}
+}
+
 // F02: killed at every system call by which a job changes its files, one after the other.
 func TestKilledAtEverySystemCall(t *testing.T) {
 	t.Parallel()
@@ -127,6 +140,34 @@ func TestResultFileOnAFullDisk(t *testing.T) {
 	reached(t, "results were recorded before", last.Rows, 1)
 	s.Under = nil
 	s.finish(trial.Mixed)
+}
+
+// F61: the disk of the result file fails, at each kind of call that changes it. The job says so and is not done; what it has
+// recorded stands there, in whole lines, and it goes on when the disk is well.
+func TestResultFileOnABadDisk(t *testing.T) {
+	t.Parallel()
+	for call, from := range map[string]string{
+		"openat": "1", "ftruncate": "1", "pwrite64": "3", "fsync": "4", "renameat": "1", "pwrite64,fsync,ftruncate": "4+",
+	} {
+		t.Run(call, func(t *testing.T) {
+			t.Parallel()
+			s := newFileScene(t, iidtest.Config{Fates: trial.Mixed.Fate}, 3000)
+			calls := s.trace(call, "error=EIO:when="+from)
+			code, last := s.Run(s.args()...)
+			if code != 69 || !strings.Contains(last.Words, s.results) || !strings.Contains(last.Words, "input/output error") {
+				t.Errorf("ended with %d: %s", code, last.Words)
+			}
+			reached(t, "calls failed", strings.Count(calls(), "(INJECTED)"), 1)
+			if file, _ := os.ReadFile(s.results + ".partial"); len(file) > 0 {
+				lines, err := trial.CSVLines(bytes.NewReader(file))
+				if err != nil || int64(len(lines)) < last.Rows || !bytes.HasSuffix(file, []byte("\n")) {
+					t.Errorf("%d lines of %d rows are there: %v", len(lines), last.Rows, err)
+				}
+			}
+			s.Under = nil
+			s.finish(trial.Mixed)
+		})
+	}
 }
 
 // F61: results are written to a full device, and to a pipe that nobody reads any more: the exit code is not 0, and the
