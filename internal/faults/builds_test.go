@@ -25,8 +25,8 @@ func build(t *testing.T, version string) string {
 	return path
 }
 
-// F10: a job that one release has begun and another goes on with, from a table and from a file, whichever was first. The
-// second refuses what would make it another job, as the first would.
+// F10: a job that one release has begun and another goes on with, from a table and from a file, whichever was first. They are one
+// source with two stamps: what is kept must not depend on which build it was. The second refuses what would make it another job, as the first would.
 func TestTwoReleases(t *testing.T) {
 	t.Parallel()
 	releases := []string{build(t, "v1.0.0"), build(t, "v9.9.9")}

@@ -40,7 +40,7 @@ make a test wait for half a minute.
 	F07  SIGSTOP for longer than the lease: cmd/bulksub TestProcessesInChaos, TestSilentTransaction, TestSeeds
 	F08  a panic in a worker: pipeline TestPanicsSurface, pipeline TestKilledInDoubtLeavesNoBias
 	F09  a crash loop: TestCrashLoop
-	F10  another release or other flags for a job that goes on: TestTwoReleases, TestChangedFlags, migrations TestCheckRefusesANewerSchema, resume.txtar
+	F10  another release (no release came before, so it is one source with two stamps), a ledger that is older or newer than the program, other flags for a job that goes on: TestTwoReleases, migrations TestCheckListsWhatIsMissing, migrations TestCheckRefusesANewerSchema, TestChangedFlags, resume.txtar
 	F11  the database crashes and comes back: TestDatabaseCrashes, source TestPostgresServerComesBack
 	F12  a backend is terminated in the middle of a COPY: TestBackendTerminatedInMidCopy
 	F13  a COMMIT whose outcome is unknown: TestCommitReplyLost, sink TestCommitWithUnknownOutcome, sink TestPruneWithUnknownOutcome
@@ -56,7 +56,7 @@ make a test wait for half a minute.
 	F23  rows come, change and go while they are read: TestRowsComeAndGo, source TestPostgresRowsComeAndGo
 	F24  a snapshot held for long: source TestPostgresHoldsNoSnapshot
 	F25  a standby that lags: TestStandbyLags, TestPruneWaitsForAStandby
-	F27  processes started at once: sink TestEightProcessesMakeOneJob, migrations TestEightProcessesAtOnceOneApplies
+	F27  processes started at once: cmd/bulksub TestEightBeginAtOnce, sink TestEightProcessesMakeOneJob, migrations TestEightProcessesAtOnceOneApplies
 	F28  two processes with one host name: cmd/bulksub TestProcessesInChaos, sink TestOnlyDeadProcessesAreBuried
 	F29  a zombie commits after a takeover: cmd/bulksub TestProcessesInChaos, sink TestZombie, sink TestZombieLosesByFinish, sink TestZombieHasNoEffect
 	F30  a takeover races with the end: sink TestManyProcesses, sink TestFreeSegmentThatIsLocked
@@ -85,7 +85,7 @@ make a test wait for half a minute.
 	F54  kill in the middle of a prune, prune twice, references that block it: TestKilledInMidPrune, sink TestPruneCutShort, sink TestPruneIsRefusedByTheTable
 	F55  codes that nobody knows: pipeline TestUnknownCodeWordForWord, iidclient TestImportStatuses
 	F56  BOM, UTF-16, line ends, headers: source TestCSVReads, source TestCSVRefuses, source FuzzCSV
-	F59  what a spreadsheet makes of a token: pipeline TestTokenFlaw, import_kinds.txtar
+	F59  what a spreadsheet makes of a token (a row with its result; what is malformed stops no job, what the service mostly rejects does): pipeline TestTokenFlaw, import.txtar, import_kinds.txtar, brakes.txtar
 	F60  an input that grows, shrinks or is replaced: TestReplacedInput, source TestCSVChangedAfterTheSurvey, resume.txtar
 	F61  a full or a bad disk, or a closed pipe, for results: TestResultFileOnAFullDisk, TestResultFileOnABadDisk, TestExportFails, sink TestCSVOnAFullDisk, sink TestCSVCutAnywhere
 
