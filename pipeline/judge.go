@@ -49,7 +49,9 @@ func (l *loop) failed(rep reply) {
 		l.outage.idled(now, rep.waited)
 	}
 	after := respect(said.After, l.opts.Patience, chance())
-	l.outage.failed(now, said, l.opts.Concurrency, chance())
+	if l.outage.failed(now, said, l.opts.Concurrency, chance()); l.outage.lasts(now) {
+		l.opts.Meter.inTrouble(rep.err)
+	}
 	switch said.Kind {
 	case Fatal:
 		l.end(rep.err)
@@ -132,6 +134,7 @@ func (l *loop) divide(b *batch, said *CallError) {
 // judge takes a complete reply.
 func (l *loop) judge(rep reply) {
 	l.outage.succeeded(time.Now())
+	l.opts.Meter.inTrouble(nil)
 	l.weigh(rep.batch, rep.outcomes)
 }
 

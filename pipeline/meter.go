@@ -22,8 +22,9 @@ type Meter struct {
 	before   atomic.Int64
 	rate     atomic.Uint64 // the bits of a float64
 
-	mu    sync.Mutex
-	codes map[string]int64 // of failed rows
+	mu      sync.Mutex
+	codes   map[string]int64 // of failed rows
+	trouble error
 
 	calls       *prometheus.CounterVec
 	callSeconds *prometheus.HistogramVec
@@ -66,6 +67,8 @@ type Progress struct {
 	InFlight int64   // tokens in calls under way
 	Before   int64   // rows that had a result when the first run began, or got one elsewhere before the last
 	Rate     float64 // token operations per second that were granted last; +Inf: no ceiling
+	// Trouble is why the last call failed, if none has brought a verdict for five seconds or more.
+	Trouble error
 }
 
 // Progress reads the meter.
@@ -80,7 +83,7 @@ func (m *Meter) Progress() Progress {
 		Rate:     math.Float64frombits(m.rate.Load()),
 	}
 	m.mu.Lock()
-	p.Codes = maps.Clone(m.codes)
+	p.Codes, p.Trouble = maps.Clone(m.codes), m.trouble
 	m.mu.Unlock()
 	for s, n := range m.recorded {
 		if n := n.Load(); n > 0 {
@@ -88,6 +91,13 @@ func (m *Meter) Progress() Progress {
 		}
 	}
 	return p
+}
+
+// inTrouble notes what keeps all calls from a verdict; nil: nothing does.
+func (m *Meter) inTrouble(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.trouble = err
 }
 
 const maxCodes = 20

@@ -70,6 +70,12 @@ func (o *outage) over(now time.Time) bool {
 	return !o.since.IsZero() && now.Sub(o.since) >= o.patience
 }
 
+// troubling is how long an outage lasts before anybody is told of it.
+const troubling = 5 * time.Second
+
+// lasts reports whether no call has brought a verdict for so long that a person wants to know.
+func (o *outage) lasts(now time.Time) bool { return !o.since.IsZero() && now.Sub(o.since) >= troubling }
+
 // vain reports whether a batch has had all its attempts at a service that never gave
 // a sign of life in this job: it is waited for with less patience.
 func (o *outage) vain(b *batch, attempts int) bool { return !o.answered && b.tried() >= attempts }

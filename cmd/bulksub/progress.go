@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -68,14 +69,29 @@ func isTerminal(w io.Writer) bool {
 // display shows a reading; last is the last one.
 type display func(p pipeline.Progress, last bool)
 
+// What a run is doing.
+const (
+	working = "progress"
+	held    = "paused"
+	waiting = "waiting for the service"
+)
+
+func state(p pipeline.Progress, paused bool) string {
+	switch {
+	case paused:
+		return held
+	case p.Trouble != nil:
+		return waiting
+	}
+	return working
+}
+
 func showLines(log *slog.Logger, total int64, paused func() bool) display {
 	began := time.Now()
-	said, at, quiet := "progress", began, true
+	said, at, quiet := working, began, true
 	return func(p pipeline.Progress, last bool) {
 		before := said
-		if said = "progress"; paused() {
-			said = "paused"
-		}
+		said = state(p, paused())
 		if last && quiet {
 			return // it was over before there was anything to say
 		}
@@ -85,24 +101,34 @@ func showLines(log *slog.Logger, total int64, paused func() bool) display {
 		at, quiet = time.Now(), false
 		done := p.Recorded.Rows()
 		took := time.Since(began).Seconds()
-		log.Info(said, "rows", p.Before+done, "of", max(total, p.Before+done),
+		facts := []any{"rows", p.Before + done, "of", max(total, p.Before+done),
 			"ok", p.Recorded[pipeline.OK], "not_found", p.Recorded[pipeline.NotFound], "failed", p.Recorded[pipeline.Failed],
-			"requests", p.Requests, "retries", p.Retries, "rows_per_second", int64(float64(done)/max(took, 0.001)))
+			"requests", p.Requests, "retries", p.Retries, "rows_per_second", int64(float64(done) / max(took, 0.001))}
+		if said == waiting {
+			log.Warn(said, append(facts, "cause", p.Trouble)...)
+		} else {
+			log.Info(said, facts...)
+		}
 	}
 }
 
 func showBar(w io.Writer, total int64, paused func() bool) display {
-	pause := decor.Any(func(decor.Statistics) string {
-		if paused() {
-			return "  paused"
+	var trouble atomic.Bool
+	shown := decor.Any(func(decor.Statistics) string {
+		switch {
+		case paused():
+			return "  " + held
+		case trouble.Load():
+			return "  " + waiting
 		}
 		return ""
 	})
 	bars := mpb.New(mpb.WithOutput(w), mpb.WithWidth(60), mpb.WithRefreshRate(barEvery))
 	bar := bars.AddBar(max(total, 1),
 		mpb.PrependDecorators(decor.CountersNoUnit("%d / %d rows", decor.WCSyncWidth)),
-		mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.AverageSpeed(0, "  %.0f/s"), decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8}), pause))
+		mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.AverageSpeed(0, "  %.0f/s"), decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8}), shown))
 	return func(p pipeline.Progress, last bool) {
+		trouble.Store(p.Trouble != nil)
 		done := p.Before + p.Recorded.Rows()
 		if done > total {
 			bar.SetTotal(done, false)
