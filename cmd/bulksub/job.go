@@ -5,12 +5,14 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/pipeline"
 	"github.com/bulksub/bulksub/sink"
 )
@@ -75,6 +77,7 @@ func runJob(cmd *cobra.Command, o jobOptions) error {
 	if err != nil {
 		return err
 	}
+	cmd.SetContext(tellOutages(cmd.Context(), log))
 	s := signalsOf(cmd.Context())
 	setup, cancel := s.until(cmd.Context())
 	defer cancel()
@@ -163,6 +166,20 @@ func (j *job) tellWaits(log *slog.Logger) {
 			log.Warn("a standby is behind: the prune waits for it, and goes on by itself", "mib", behind>>20)
 		}
 	}
+}
+
+// tellOutages has the log tell, every ten seconds at most, that the database is waited for.
+func tellOutages(ctx context.Context, log *slog.Logger) context.Context {
+	var mu sync.Mutex
+	var told time.Time
+	return postgres.TellWaits(ctx, func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(told) >= lineEvery {
+			told = time.Now()
+			log.Warn("waiting for the database", "cause", err)
+		}
+	})
 }
 
 // collectors are where the job's metrics come from.

@@ -77,6 +77,7 @@ func (r Retrier) Do(ctx context.Context, try func(ctx context.Context, first boo
 		if err == nil || ctx.Err() != nil || !Passes(err) || time.Since(failed) >= r.Patience {
 			return err
 		}
+		tellWait(ctx, failed, err)
 		select {
 		case <-time.After(wait/2 + rand.N(wait/2)):
 		case <-ctx.Done():
