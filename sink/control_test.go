@@ -17,9 +17,10 @@ import (
 // when the job's row is looked at besides.
 func steered(t *testing.T, db *pgxpool.Pool) *Steering {
 	t.Helper()
-	b, err := OpenBudget(t.Context(), db, "p", pipeline.NewLimiter(0), time.Second)
+	own := pipeline.NewLimiter(0)
+	b, err := OpenBudget(t.Context(), db, "p", own, time.Second)
 	must(t, err)
-	s, err := Steer(t.Context(), newPostgres(t, db, "job"), b, 0)
+	s, err := Steer(t.Context(), newPostgres(t, db, "job"), b, own, 0)
 	must(t, err)
 	t.Cleanup(s.Close)
 	return s
@@ -58,11 +59,9 @@ func TestPauseIsSeen(t *testing.T) {
 	must(t, err)
 }
 
-// ashore is a steering without a database: a place for each call is in its lot.
-func ashore() *Steering {
-	b := &Budget{own: pipeline.NewLimiter(0), turn: make(chan struct{}, 1)}
-	b.lot = lot{grant: pipeline.Grant{At: time.Now()}, until: time.Now().Add(time.Hour)}
-	s := &Steering{Budget: b, job: new(Postgres), free: make(chan struct{})}
+// ashore is a steering without a database.
+func ashore(perSecond float64) *Steering {
+	s := &Steering{Budget: pipeline.NewLimiter(perSecond), job: new(Postgres), free: make(chan struct{})}
 	close(s.free)
 	return s
 }
@@ -88,7 +87,7 @@ func calling(t *testing.T, s *Steering) (gone func() bool) {
 
 func TestPauseHoldsCallsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := ashore()
+		s := ashore(0)
 		if !calling(t, s)() {
 			t.Error("held up before the pause")
 		}
@@ -107,14 +106,16 @@ func TestPauseHoldsCallsUp(t *testing.T) {
 // A call that waits for the rate when the pause comes does not go in it.
 func TestPauseComesUponAWaitingCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := ashore()
-		s.turn <- struct{}{} // another waits before it
+		s := ashore(1)
+		if !calling(t, s)() {
+			t.Fatal("the first call does not go")
+		}
 		gone := calling(t, s)
 		if gone() {
-			t.Fatal("a call goes out of its turn")
+			t.Fatal("a call goes before its time")
 		}
 		s.heed(StateOpen, true)
-		<-s.turn
+		time.Sleep(time.Minute)
 		if gone() {
 			t.Error("a call goes in a pause")
 		}

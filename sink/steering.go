@@ -8,12 +8,13 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// Steering is a [Budget] that heeds what people say to a job while it runs: [Pause],
+// Steering is a [pipeline.Budget] that heeds what people say to a job while it runs: [Pause],
 // [Continue], [Cancel], [SetRate]. It looks at the job's row every two seconds, so that
 // fifty processes cost the database 25 look-ups by a key a second; while the database
 // cannot be asked, what was said last holds.
 type Steering struct {
-	*Budget
+	pipeline.Budget
+	own       *pipeline.Limiter // of this process
 	job       *Postgres
 	perSecond float64 // the rate while none is set for the job
 
@@ -32,10 +33,11 @@ var _ pipeline.Budget = (*Steering)(nil)
 const steerEvery = 2 * time.Second
 
 // Steer begins to watch an open job, until ctx ends or Close. It blocks until it has
-// seen what was said so far: a [*ClosedError] if the job was cancelled. perSecond
-// is the rate of this process while none is set for the job.
-func Steer(ctx context.Context, job *Postgres, budget *Budget, perSecond float64) (*Steering, error) {
-	s := &Steering{Budget: budget, job: job, perSecond: perSecond, free: make(chan struct{}), stop: make(chan struct{})}
+// seen what was said so far: a [*ClosedError] if the job was cancelled. own is the limiter
+// of this process, to which budget keeps or which it is itself; perSecond is its rate while
+// none is set for the job.
+func Steer(ctx context.Context, job *Postgres, budget pipeline.Budget, own *pipeline.Limiter, perSecond float64) (*Steering, error) {
+	s := &Steering{Budget: budget, own: own, job: job, perSecond: perSecond, free: make(chan struct{}), stop: make(chan struct{})}
 	close(s.free)
 	err := job.retry.Do(ctx, func(ctx context.Context, _ bool) error { return s.look(ctx) })
 	if err == nil {
@@ -82,7 +84,7 @@ func (s *Steering) unpaused() <-chan struct{} {
 	return s.free
 }
 
-// Wait blocks while the job is paused, and then as [Budget.Wait] does. What a pause
+// Wait blocks while the job is paused, and then as the budget does. What a pause
 // comes upon is asked for anew when it ends, so that no burst follows it.
 func (s *Steering) Wait(ctx context.Context, n int) (pipeline.Grant, error) {
 	for {

@@ -29,7 +29,7 @@ func (j *job) openControl(ctx context.Context, s *signals) (*control, error) {
 		return nil, err
 	}
 	watching, cancel := s.until(ctx)
-	steering, err := sink.Steer(watching, j.database, budget, f.rate)
+	steering, err := sink.Steer(watching, j.database, budget, j.limiter, f.rate)
 	if err != nil {
 		cancel()
 		return nil, err
