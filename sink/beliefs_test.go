@@ -215,7 +215,7 @@ func TestBeliefsAreOneWithResults(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('news', 'k')`)
-	cutter, through := newCutter(t, db)
+	cutter, through := pgtest.NewCutter(t, db)
 	p := newPostgres(t, through, "job")
 	first, second := claim(t, p, 2), claim(t, p, 2)
 	mustExec(t, db, `update bulksub.segments set fence = fence + 1 where number = 1`)
@@ -225,9 +225,9 @@ func TestBeliefsAreOneWithResults(t *testing.T) {
 		done = append(done, r)
 	}
 	callAll(t, p, done)
-	cutter.arm(cutAfter)
+	cutter.Arm(pgtest.CutAfter)
 	must(t, p.Record(t.Context(), done))
-	if cutter.armed() {
+	if cutter.Armed() {
 		t.Fatal("no commit was cut")
 	}
 	wantBeliefs(t, db, "news t11?", "news t12?", "news t13?", "news t21", "news t22", "news t23")

@@ -190,7 +190,7 @@ func TestSlowProcessHoldsNobodyUp(t *testing.T) {
 // TestSmallCallsAreTakenInLots: calls of one operation ask the database a few times,
 // and go at places of their own.
 func TestSmallCallsAreTakenInLots(t *testing.T) {
-	db, asked := pgtest.New(t), new(queries)
+	db, asked := pgtest.New(t), new(pgtest.Queries)
 	config := db.Config()
 	config.ConnConfig.Tracer = asked
 	traced, err := pgxpool.NewWithConfig(t.Context(), config)
@@ -217,7 +217,7 @@ func TestSmallCallsAreTakenInLots(t *testing.T) {
 
 // lateAnswer holds the second answer to a question up for so long.
 type lateAnswer struct {
-	queries
+	pgtest.Queries
 	by time.Duration
 }
 

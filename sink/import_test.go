@@ -3,7 +3,6 @@ package sink
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 
@@ -73,15 +72,15 @@ const (
 // each effect is there once, as the results are.
 func TestEffectsLastWithTheResults(t *testing.T) {
 	t.Parallel()
-	for name, accident := range map[string]func(net.Conn, []byte) error{"before": cutBefore, "after": cutAfter} {
+	for name, accident := range map[string]pgtest.Accident{"before": pgtest.CutBefore, "after": pgtest.CutAfter} {
 		t.Run(name, func(t *testing.T) {
 			db := pgtest.New(t)
-			c, through := newCutter(t, db)
+			c, through := pgtest.NewCutter(t, db)
 			p := importing(t, db, through)
 			first, second := claim(t, p, 2), claim(t, p, 2)
-			c.arm(accident)
+			c.Arm(accident)
 			must(t, p.Record(t.Context(), append(givenAll(first)[1:], givenAll(second)...)))
-			if c.armed() {
+			if c.Armed() {
 				t.Fatal("no commit met an accident")
 			}
 			wantIs(t, "seen", ask[string](t, db, seen), "12 13 21 22 23")

@@ -67,14 +67,14 @@ func TestEndIsWorkedOnce(t *testing.T) {
 func TestEndIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	c, through := newCutter(t, db)
+	c, through := pgtest.NewCutter(t, db)
 	p, _ := atItsEnd(t, through)
 	wantEnd(t, p, func(context.Context, Ending) (json.RawMessage, error) {
-		c.arm(cutAfter)
+		c.Arm(pgtest.CutAfter)
 		return json.RawMessage(`"once"`), nil
 	}, `"once"`)
-	if c.armed() || ask[string](t, db, `select outcome || ' ' || ended from bulksub.jobs`) != `"once" 1` {
-		t.Errorf("armed %v; %s", c.armed(), ask[string](t, db, `select outcome || ' ' || ended from bulksub.jobs`))
+	if c.Armed() || ask[string](t, db, `select outcome || ' ' || ended from bulksub.jobs`) != `"once" 1` {
+		t.Errorf("armed %v; %s", c.Armed(), ask[string](t, db, `select outcome || ' ' || ended from bulksub.jobs`))
 	}
 }
 

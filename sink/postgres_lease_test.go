@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,20 +96,10 @@ func TestCloseGivesBack(t *testing.T) {
 	}
 }
 
-// queries counts the statements of a pool.
-type queries struct{ atomic.Int64 }
-
-func (q *queries) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	q.Add(1)
-	return ctx
-}
-
-func (*queries) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-
 // TestWaitingIsCheap: a process that waits for another asks one question at a time.
 func TestWaitingIsCheap(t *testing.T) {
 	t.Parallel()
-	db, asked := pgtest.New(t), new(queries)
+	db, asked := pgtest.New(t), new(pgtest.Queries)
 	claim(t, newPostgres(t, db, "job"), 1)
 	config := db.Config()
 	config.ConnConfig.Tracer = asked

@@ -23,10 +23,10 @@ import (
 // server and after: every row is there once, and no segment is left behind.
 func TestCommitWithUnknownOutcome(t *testing.T) {
 	t.Parallel()
-	for name, accident := range map[string]func(*pgxpool.Pool) func(net.Conn, []byte) error{
-		"before": func(*pgxpool.Pool) func(net.Conn, []byte) error { return cutBefore },
-		"after":  func(*pgxpool.Pool) func(net.Conn, []byte) error { return cutAfter },
-		"terminated": func(db *pgxpool.Pool) func(net.Conn, []byte) error {
+	for name, accident := range map[string]func(*pgxpool.Pool) pgtest.Accident{
+		"before": func(*pgxpool.Pool) pgtest.Accident { return pgtest.CutBefore },
+		"after":  func(*pgxpool.Pool) pgtest.Accident { return pgtest.CutAfter },
+		"terminated": func(db *pgxpool.Pool) pgtest.Accident {
 			return func(net.Conn, []byte) error {
 				_, err := db.Exec(context.Background(), `select pg_terminate_backend(pid, 10000) from pg_stat_activity
 					where application_name = 'victim' and datname = current_database() and state = 'idle in transaction'`)
@@ -36,18 +36,18 @@ func TestCommitWithUnknownOutcome(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := pgtest.New(t)
-			c, through := newCutter(t, db)
+			c, through := pgtest.NewCutter(t, db)
 			p := newPostgres(t, through, "job")
 			claim(t, p, 2)
 			claim(t, p, 2)
 			must(t, p.Close())
 			p = newPostgres(t, through, "job")
 
-			c.arm(accident(db))
+			c.Arm(accident(db))
 			first, second := claim(t, p, 2), claim(t, p, 2)
-			c.arm(accident(db))
+			c.Arm(accident(db))
 			must(t, p.Record(t.Context(), append(results(first), results(second)...)))
-			if c.armed() {
+			if c.Armed() {
 				t.Fatal("no commit met an accident")
 			}
 			must(t, p.Finish(t.Context(), first))
@@ -83,7 +83,7 @@ func (c *lostConn) Write(b []byte) (int, error) {
 func TestNobodyReadsResultsAfterTheirRecord(t *testing.T) {
 	t.Parallel()
 	db, gone := pgtest.New(t), make(chan struct{})
-	p := newPostgres(t, poolThrough(t, db, func(conn net.Conn) net.Conn { return &lostConn{conn, gone} }), "job")
+	p := newPostgres(t, pgtest.Through(t, db, func(conn net.Conn) net.Conn { return &lostConn{conn, gone} }), "job")
 	p.retry.Patience = 0
 	results := results(claim(t, p, 1))
 	if err := p.Record(t.Context(), results); err == nil {
@@ -98,16 +98,16 @@ func TestNobodyReadsResultsAfterTheirRecord(t *testing.T) {
 func TestRefusalIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	c, through := newCutter(t, db)
+	c, through := pgtest.NewCutter(t, db)
 	zombie, heir := newPostgres(t, through, "job"), newPostgres(t, db, "job")
 	lost := claim(t, zombie, 1)
 	mustExec(t, db, expire)
 	claim(t, heir, 1)
-	c.arm(cutAfter)
+	c.Arm(pgtest.CutAfter)
 	must(t, zombie.Record(t.Context(), results(lost)))
 	refused, dropped := value(t, zombie.metrics.refused), value(t, zombie.metrics.dropped)
-	if c.armed() || refused != 1 || int(dropped) != len(results(lost)) {
-		t.Errorf("armed %v; %v refused, %v rows dropped", c.armed(), refused, dropped)
+	if c.Armed() || refused != 1 || int(dropped) != len(results(lost)) {
+		t.Errorf("armed %v; %v refused, %v rows dropped", c.Armed(), refused, dropped)
 	}
 }
 

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"errors"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -176,18 +175,18 @@ func TestOpenOutlivesALostConnection(t *testing.T) {
 		{"job", "insert into bulksub.jobs"}, {"job", "select id, name, asked"}, {"job", "select distinct coalesce(owner"},
 		{"job", "state = 'done' from bulksub.jobs where id"}, {"job", "commit\x00"}, {"", "insert into bulksub.jobs"}, {"", "where series"},
 	} {
-		for when, accident := range map[string]func(net.Conn, []byte) error{"before": cutBefore, "after": cutAfter} {
+		for when, accident := range map[string]pgtest.Accident{"before": pgtest.CutBefore, "after": pgtest.CutAfter} {
 			t.Run(test.name+" "+when+" "+test.at, func(t *testing.T) {
 				db := pgtest.New(t)
 				p := newPostgres(t, db, test.name)
 				work(t, p, 2, map[string]pipeline.Status{"12": pipeline.Failed})
 				must(t, p.Complete(t.Context()))
 				must(t, p.Close())
-				c, through := newCutter(t, db)
-				c.armAt(test.at, accident)
+				c, through := pgtest.NewCutter(t, db)
+				c.ArmAt(test.at, accident)
 				again := newPostgres(t, through, test.name)
-				if c.armed() || again.Job().Done {
-					t.Errorf("cut: %t; opened %+v", !c.armed(), again.Job())
+				if c.Armed() || again.Job().Done {
+					t.Errorf("cut: %t; opened %+v", !c.Armed(), again.Job())
 				}
 				want := []string{"12"}
 				if test.name == "" {

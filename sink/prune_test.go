@@ -291,16 +291,13 @@ func wantManyPruned(t *testing.T, db *pgxpool.Pool, p *Pruner) {
 func TestPruneCutShort(t *testing.T) {
 	t.Parallel()
 	db, p := many(t)
-	through, cut := newCutter(t, db)
+	through, cut := pgtest.NewCutter(t, db)
 	p.Pool = cut
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	through.arm(func(net.Conn, []byte) error {
-		through.accident = func(net.Conn, []byte) error {
-			cancel()
-			return errCut
-		}
-		return nil
+	through.Arm(func(net.Conn, []byte) error { return nil }, func(net.Conn, []byte) error {
+		cancel()
+		return pgtest.ErrCut
 	})
 	if err := p.Prune(ctx); err == nil {
 		t.Error("the pruning was not cut short")
@@ -312,19 +309,19 @@ func TestPruneCutShort(t *testing.T) {
 
 func TestPruneWithUnknownOutcome(t *testing.T) {
 	t.Parallel()
-	for name, accident := range map[string]func(net.Conn, []byte) error{"before": cutBefore, "after": cutAfter} {
+	for name, accident := range map[string]pgtest.Accident{"before": pgtest.CutBefore, "after": pgtest.CutAfter} {
 		t.Run(name, func(t *testing.T) {
 			db, p := many(t)
 			before := look(t, db, "d")
-			through, cut := newCutter(t, db)
+			through, cut := pgtest.NewCutter(t, db)
 			p.Pool = cut
-			through.arm(accident)
+			through.Arm(accident)
 			must(t, p.Prune(t.Context()))
 			wantManyPruned(t, db, p)
-			through.arm(accident)
+			through.Arm(accident)
 			_, left, err := p.Unprune(t.Context())
 			must(t, err)
-			if through.armed() || left != 0 || look(t, db, "d") != before {
+			if through.Armed() || left != 0 || look(t, db, "d") != before {
 				t.Errorf("not everything came back: %d left", left)
 			}
 		})
@@ -345,10 +342,10 @@ func TestPruneOutlivesALostConnection(t *testing.T) {
 		{"count(*) from bulksub.pruned", func() { wantPruned(t, p, 2) }},
 		{"distinct marked", func() { wantRestored(t, p, 2, 0) }},
 	} {
-		c, through := newCutter(t, db)
+		c, through := pgtest.NewCutter(t, db)
 		p.Pool = through
-		c.armAt(test.at, cutBefore)
-		if test.do(); c.armed() {
+		c.ArmAt(test.at, pgtest.CutBefore)
+		if test.do(); c.Armed() {
 			t.Errorf("nothing was cut at %q", test.at)
 		}
 	}

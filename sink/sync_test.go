@@ -116,15 +116,15 @@ func TestStageOnce(t *testing.T) {
 func TestStageIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	c, through := newCutter(t, db)
+	c, through := pgtest.NewCutter(t, db)
 	p := newPostgres(t, through, "job")
 	s := wish(t, db, "a", some("a", 1, 10))
-	c.arm(cutBefore)
+	c.Arm(pgtest.CutBefore)
 	wantDifference(t, stage(t, p, s), Difference{Wanted: 10, Add: 10, Batches: 1})
 	mustExec(t, db, `delete from bulksub.plans; delete from bulksub.planned`)
-	c.arm(cutAfter)
+	c.Arm(pgtest.CutAfter)
 	wantDifference(t, stage(t, p, s), Difference{Wanted: 10, Add: 10, Batches: 1})
-	if got := ask[int](t, db, `select count(*) from bulksub.planned`); c.armed() || got != 10 {
+	if got := ask[int](t, db, `select count(*) from bulksub.planned`); c.Armed() || got != 10 {
 		t.Errorf("%d rows are planned", got)
 	}
 }
@@ -412,8 +412,8 @@ func TestSyncIsOvertakenOnce(t *testing.T) {
 		return p
 	}
 	late := func(meanwhile func()) *Postgres {
-		cutter, through := newCutter(t, db)
-		cutter.armAt("else 'overtaken'", func(net.Conn, []byte) error {
+		cutter, through := pgtest.NewCutter(t, db)
+		cutter.ArmAt("else 'overtaken'", func(net.Conn, []byte) error {
 			meanwhile()
 			return nil
 		})
