@@ -11,6 +11,7 @@ import (
 
 	"github.com/bulksub/bulksub/internal/pgtest"
 	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink/budget"
 )
 
 // steered opens a job and its budget without a ceiling, and lets the test decide
@@ -18,7 +19,7 @@ import (
 func steered(t *testing.T, db *pgxpool.Pool) *Steering {
 	t.Helper()
 	own := pipeline.NewLimiter(0)
-	b, err := OpenBudget(t.Context(), db, "p", own, time.Second)
+	b, err := budget.Open(t.Context(), db, "p", own, time.Second)
 	must(t, err)
 	s, err := Steer(t.Context(), newPostgres(t, db, "job"), b, own, 0)
 	must(t, err)
@@ -177,42 +178,6 @@ func TestRateOfAJob(t *testing.T) {
 		must(t, s.look(t.Context()))
 		if got := s.own.Ceiling(); got != test.want {
 			t.Errorf("rate %v, want %v", got, test.want)
-		}
-	}
-}
-
-// TestAnotherRate: a call that waits for a low rate goes at a high one, and what ran
-// out of the bucket at the high one is not owed at the next.
-func TestAnotherRate(t *testing.T) {
-	b := budgets(t, pgtest.New(t), 1)[0]
-	_, err := b.Wait(t.Context(), 1000)
-	must(t, err)
-	went := make(chan error, 1)
-	go func() {
-		_, err := b.Wait(t.Context(), 1000)
-		went <- err
-	}()
-	b.own.SetRate(1_000_000)
-	must(t, <-went)
-	b.own.SetRate(100)
-	mustExec(t, b.pool, `update bulksub.budgets set level_at = level_at - interval '1 min', ceiling_at = ceiling_at - interval '1 min'`)
-	if g, _, ok := place(t, b, 1000); !ok || g.Rate != 100 {
-		t.Errorf("a place at a rate of %v: %t", g.Rate, ok)
-	}
-}
-
-// The bucket runs out at the lower rate two seconds after the last process has heard
-// of it.
-func TestALowerRateOfTwoProcesses(t *testing.T) {
-	pool := pgtest.New(t)
-	list := budgets(t, pool, 4000, 4000, 50)
-	place(t, list[0], 10)
-	for i, want := range []float64{4000, 100} {
-		list[i].own.SetRate(100)
-		mustExec(t, pool, `update bulksub.budgets set level_at = level_at - interval '2 s', ceiling_at = ceiling_at - interval '2 s'`)
-		place(t, list[1], 10) // at first it has not heard of it
-		if g, _, _ := place(t, list[2], 1); g.Rate != want {
-			t.Errorf("after process %d the rate is %v, want %v", i, g.Rate, want)
 		}
 	}
 }

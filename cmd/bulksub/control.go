@@ -7,6 +7,7 @@ import (
 
 	"github.com/bulksub/bulksub/pipeline"
 	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/sink/budget"
 )
 
 // control is when a run may call, and when it must end.
@@ -24,12 +25,12 @@ func (j *job) openControl(ctx context.Context, s *signals) (*control, error) {
 	if j.database == nil {
 		return &control{budget: j.limiter, stop: s.stop, cancel: func() {}}, nil
 	}
-	budget, err := sink.OpenBudget(ctx, j.in.pool, j.service.project, j.limiter, f.patience)
+	shared, err := budget.Open(ctx, j.in.pool, j.service.project, j.limiter, f.patience)
 	if err != nil {
 		return nil, err
 	}
 	watching, cancel := s.until(ctx)
-	steering, err := sink.Steer(watching, j.database, budget, j.limiter, f.rate)
+	steering, err := sink.Steer(watching, j.database, shared, j.limiter, f.rate)
 	if err != nil {
 		cancel()
 		return nil, err

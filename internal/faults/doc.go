@@ -69,7 +69,7 @@ make a test wait for half a minute.
 	F37  GOAWAY, REFUSED_STREAM: TestGoAway, TestRefusedStreams, iidclient TestHTTP2IsUsedAndSurvivesGoAway, iidclient TestRefusedStreamIsSentAgainWhole, fcmclient TestGoAwayLosesNothing, fcmclient TestRefusedStreamIsSentAgain
 	F38  a dead connection that is used again: iidclient TestADeadConnectionIsFound
 	F39  503 with any Retry-After: iidclient TestRetryAfterIsKept, iidclient FuzzParseRetryAfter, pipeline TestRespect
-	F40  429, and exhausted tokens: pipeline TestQuotaIsFound, pipeline TestExhaustedTokensSlowEverythingDown, sink TestQuotaSlowsAll
+	F40  429, and exhausted tokens: pipeline TestQuotaIsFound, pipeline TestExhaustedTokensSlowEverythingDown, sink/budget TestQuotaSlowsAll
 	F41  an outage of minutes: pipeline TestOutageIsSurvived, pipeline TestOutageBeyondPatience
 	F42  access tokens that expire or are revoked, a token endpoint in trouble: TestCredentialsExpire, iidclient TestABurstOf401CausesOneMint, iidclient TestManyCallersShareOneMint
 	F43  4xx, 5xx, a web page with 200: trouble.txtar, TestUndeliveredVerdicts, internal/iid TestEveryCell

@@ -1,4 +1,4 @@
-package sink
+package budget
 
 import (
 	"math"
@@ -14,7 +14,7 @@ import (
 func TestLateCallsAreNoBurst(t *testing.T) {
 	const rate, places = 3000, 15_000
 	synctest.Test(t, func(t *testing.T) {
-		b := &Budget{lot: lot{size: 1, calls: places, next: time.Now(), step: time.Second * 101 / 100 / rate}}
+		b := &Shared{lot: lot{size: 1, calls: places, next: time.Now(), step: time.Second * 101 / 100 / rate}}
 		var sent []time.Time
 		for chance := rand.New(rand.NewPCG(1, 2)); b.lot.calls > 100*rate/1000; {
 			if chance.IntN(1000) == 0 {
@@ -63,7 +63,7 @@ func TestLatePlaceIsGivenUp(t *testing.T) {
 // TestLateAnswer: a process that was frozen while it asked does not take the place in the
 // answer for one that is still to come.
 func TestLateAnswer(t *testing.T) {
-	b := new(Budget)
+	b := new(Shared)
 	for i, test := range []struct{ took, want time.Duration }{
 		{3 * time.Millisecond, 0},
 		{2 * time.Millisecond, 0},
@@ -82,7 +82,7 @@ func TestLateAnswer(t *testing.T) {
 // TestLongerWay: when the way to the database has become longer for good, as after a failover to another place, its
 // answers are soon no longer taken for late ones.
 func TestLongerWay(t *testing.T) {
-	b := &Budget{nearest: time.Millisecond}
+	b := &Shared{nearest: time.Millisecond}
 	for range 20 {
 		b.later(200 * time.Millisecond)
 	}

@@ -1,4 +1,4 @@
-package sink
+package budget
 
 import (
 	"context"
@@ -30,7 +30,7 @@ type poured struct {
 
 // take pours n operations in and says how long it takes until they may go. What was spent without
 // a ceiling has gone, and is not waited for: it tells how fast all went before a quota was met.
-func (b *Budget) take(ctx context.Context, n, spent int) (p poured, err error) {
+func (b *Shared) take(ctx context.Context, n, spent int) (p poured, err error) {
 	var wait, held, rate float64
 	var granted, throttled bool
 	var now time.Time
@@ -74,11 +74,11 @@ func (b *Budget) take(ctx context.Context, n, spent int) (p poured, err error) {
 
 // clockSet is how far ahead of the database's clock the row is only if the clock has been set back, or another server
 // with a clock of its own has taken over: no statement waits so long for the row.
-const clockSet = 2 * budgetTimeout
+const clockSet = 2 * timeout
 
 // followClock sets the row's times back as far as the clock was: nothing would run out of the bucket until the clock has
 // come up to them.
-func (b *Budget) followClock(ctx context.Context) error {
+func (b *Shared) followClock(ctx context.Context) error {
 	return b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		_, err := b.pool.Exec(ctx, `
 			update bulksub.budgets b set version = version + 1, level_at = b.level_at - by, ceiling_at = ceiling_at - by, paced_at = paced_at - by,
@@ -97,7 +97,7 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 // the last second; decide reports whether there is anything to change. settled is false if
 // another process was faster: no lock is held while this one thinks, for it may be frozen
 // meanwhile.
-func (b *Budget) change(ctx context.Context, decide func(t *pipeline.Throttle, now time.Time, ceiling, shared float64) bool) (settled bool, err error) {
+func (b *Shared) change(ctx context.Context, decide func(t *pipeline.Throttle, now time.Time, ceiling, shared float64) bool) (settled bool, err error) {
 	err = b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		var t pipeline.Throttle
 		var now time.Time

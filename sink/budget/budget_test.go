@@ -1,4 +1,4 @@
-package sink
+package budget
 
 import (
 	"context"
@@ -16,10 +16,10 @@ import (
 )
 
 // budgets opens the budget of one project for several processes.
-func budgets(t *testing.T, pool *pgxpool.Pool, ceilings ...float64) (list []*Budget) {
+func budgets(t *testing.T, pool *pgxpool.Pool, ceilings ...float64) (list []*Shared) {
 	t.Helper()
 	for _, ceiling := range ceilings {
-		b, err := OpenBudget(t.Context(), pool, "p", pipeline.NewLimiter(ceiling), time.Second)
+		b, err := Open(t.Context(), pool, "p", pipeline.NewLimiter(ceiling), time.Second)
 		must(t, err)
 		list = append(list, b)
 	}
@@ -28,7 +28,7 @@ func budgets(t *testing.T, pool *pgxpool.Pool, ceilings ...float64) (list []*Bud
 
 // place is when a call of n operations may go, by the database's clock; there is
 // none yet if ok is false.
-func place(t *testing.T, b *Budget, n int) (g pipeline.Grant, at time.Time, ok bool) {
+func place(t *testing.T, b *Shared, n int) (g pipeline.Grant, at time.Time, ok bool) {
 	t.Helper()
 	p, err := b.take(t.Context(), n, 0)
 	must(t, err)
@@ -36,14 +36,14 @@ func place(t *testing.T, b *Budget, n int) (g pipeline.Grant, at time.Time, ok b
 }
 
 // busy is a place of a process that uses up its rate, in a bucket that has run out since.
-func busy(t *testing.T, pool *pgxpool.Pool, b *Budget) pipeline.Grant {
+func busy(t *testing.T, pool *pgxpool.Pool, b *Shared) pipeline.Grant {
 	t.Helper()
 	g, _, _ := place(t, b, 4000)
 	mustExec(t, pool, `update bulksub.budgets set level = 0`)
 	return g
 }
 
-func answered(t *testing.T, b *Budget, g pipeline.Grant, q pipeline.Quota) {
+func answered(t *testing.T, b *Shared, g pipeline.Grant, q pipeline.Quota) {
 	t.Helper()
 	must(t, b.Answered(t.Context(), g, q))
 }
@@ -299,5 +299,41 @@ func TestBudgetFollowsTheClock(t *testing.T) {
 	answered(t, b, g, pipeline.Quota{Met: true})
 	if g, _, _ := place(t, b, 10); g.Rate != 1000 {
 		t.Errorf("rate %v after another cut", g.Rate)
+	}
+}
+
+// TestAnotherRate: a call that waits for a low rate goes at a high one, and what ran
+// out of the bucket at the high one is not owed at the next.
+func TestAnotherRate(t *testing.T) {
+	b := budgets(t, pgtest.New(t), 1)[0]
+	_, err := b.Wait(t.Context(), 1000)
+	must(t, err)
+	went := make(chan error, 1)
+	go func() {
+		_, err := b.Wait(t.Context(), 1000)
+		went <- err
+	}()
+	b.own.SetRate(1_000_000)
+	must(t, <-went)
+	b.own.SetRate(100)
+	mustExec(t, b.pool, `update bulksub.budgets set level_at = level_at - interval '1 min', ceiling_at = ceiling_at - interval '1 min'`)
+	if g, _, ok := place(t, b, 1000); !ok || g.Rate != 100 {
+		t.Errorf("a place at a rate of %v: %t", g.Rate, ok)
+	}
+}
+
+// The bucket runs out at the lower rate two seconds after the last process has heard
+// of it.
+func TestALowerRateOfTwoProcesses(t *testing.T) {
+	pool := pgtest.New(t)
+	list := budgets(t, pool, 4000, 4000, 50)
+	place(t, list[0], 10)
+	for i, want := range []float64{4000, 100} {
+		list[i].own.SetRate(100)
+		mustExec(t, pool, `update bulksub.budgets set level_at = level_at - interval '2 s', ceiling_at = ceiling_at - interval '2 s'`)
+		place(t, list[1], 10) // at first it has not heard of it
+		if g, _, _ := place(t, list[2], 1); g.Rate != want {
+			t.Errorf("after process %d the rate is %v, want %v", i, g.Rate, want)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package sink
+package budget
 
 import (
 	"context"
@@ -13,16 +13,8 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// Budget is the rate that all processes on one database share for a project (P5). It
-// is a leaky bucket in a row of bulksub.budgets: a call's operations are poured in by
-// one statement ahead of the call, and the call goes when what was there before has
-// run out. A quota that one process meets slows all of them ([pipeline.Throttle]).
-//
-// Each process brings a ceiling of its own and keeps to it by itself
-// ([pipeline.Limiter.SetRate] changes it for every call that is not granted yet); the
-// bucket runs out at the highest ceiling of the last two seconds, so that a slow
-// process does not hold up a fast one.
-type Budget struct {
+// Shared is the budget of a project in the hands of one process, for all its workers at once.
+type Shared struct {
 	pool    *pgxpool.Pool
 	project string
 	own     *pipeline.Limiter
@@ -39,7 +31,7 @@ type Budget struct {
 	met       time.Time // when we last met a quota
 }
 
-var _ pipeline.Budget = (*Budget)(nil)
+var _ pipeline.Budget = (*Shared)(nil)
 
 const (
 	// ahead is how far ahead of its time a call's place is taken. What is further
@@ -60,18 +52,18 @@ const (
 	forgotten = 10 * time.Minute
 	// slowest is how long a batch waits at the lowest rate that a quota leads to.
 	slowest = time.Minute
-	// budgetTimeout is for one statement, which touches one row.
-	budgetTimeout = 5 * time.Second
+	// timeout is for one statement, which touches one row.
+	timeout = 5 * time.Second
 )
 
-// OpenBudget opens the budget of a project; own is the limiter of this process, and
+// Open opens the budget of a project; own is the limiter of this process, and
 // nobody else's. A database that goes away is waited for as long as patience says.
-func OpenBudget(ctx context.Context, pool *pgxpool.Pool, project string, own *pipeline.Limiter, patience time.Duration) (*Budget, error) {
-	b := &Budget{
+func Open(ctx context.Context, pool *pgxpool.Pool, project string, own *pipeline.Limiter, patience time.Duration) (*Shared, error) {
+	b := &Shared{
 		pool:    pool,
 		project: project,
 		own:     own,
-		retry:   postgres.Retrier{Patience: patience, Timeout: budgetTimeout},
+		retry:   postgres.Retrier{Patience: patience, Timeout: timeout},
 		turn:    make(chan struct{}, 1),
 	}
 	err := b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
@@ -88,7 +80,7 @@ func OpenBudget(ctx context.Context, pool *pgxpool.Pool, project string, own *pi
 
 // Wait blocks until n token operations may be sent at once, or ctx ends. Callers
 // in one process are served in the order in which they came.
-func (b *Budget) Wait(ctx context.Context, n int) (pipeline.Grant, error) {
+func (b *Shared) Wait(ctx context.Context, n int) (pipeline.Grant, error) {
 	select {
 	case b.turn <- struct{}{}:
 		defer func() { <-b.turn }()
@@ -122,7 +114,7 @@ func crowds(late time.Duration, n int, rate float64) bool {
 	return !math.IsInf(rate, 1) && late > mostLate && late.Seconds() > apart/2
 }
 
-func (b *Budget) note(n int) {
+func (b *Shared) note(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pace.Add(time.Now(), n)
@@ -131,7 +123,7 @@ func (b *Budget) note(n int) {
 
 // overtaken reports whether this process has met a quota since it asked for the lot, which then
 // counts no more.
-func (b *Budget) overtaken() bool {
+func (b *Shared) overtaken() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.met.After(b.lot.asked)
@@ -152,7 +144,7 @@ type lot struct {
 
 // place is when a call of n operations may go, from the lot or from the database.
 // Without a grant there is no place yet, and that is when to ask again.
-func (b *Budget) place(ctx context.Context, n int) (pipeline.Grant, time.Time, error) {
+func (b *Shared) place(ctx context.Context, n int) (pipeline.Grant, time.Time, error) {
 	now, overtaken := time.Now(), b.overtaken()
 	if now.Before(b.lot.until) && !overtaken {
 		b.lot.spent += n
@@ -181,7 +173,7 @@ func (l *lot) giveUp(now time.Time) {
 
 // refill takes the next lot: as many calls as the rate allows in a short time, and
 // one at least. Calls that may be late have places that are further apart.
-func (b *Budget) refill(ctx context.Context, n int) error {
+func (b *Shared) refill(ctx context.Context, n int) error {
 	calls, room := 1, float64(n)
 	if rate := min(b.lot.grant.Rate, b.own.Ceiling()); !math.IsInf(rate, 1) {
 		calls = max(1, int(min(rate*lotTime.Seconds(), mostLot))/n)
@@ -213,7 +205,7 @@ func (b *Budget) refill(ctx context.Context, n int) error {
 // so far: an answer was late by that at most. To a process that was frozen meanwhile, the time of its
 // place is long past. If the way becomes longer for good, nearest follows within some answers. A
 // negative time was measured while the database's clock was being set, and counts as none.
-func (b *Budget) later(took time.Duration) (late time.Duration) {
+func (b *Shared) later(took time.Duration) (late time.Duration) {
 	took = max(took, 0)
 	if b.nearest == 0 || took < b.nearest {
 		b.nearest = took
@@ -225,7 +217,7 @@ func (b *Budget) later(took time.Duration) (late time.Duration) {
 
 // Answered slows all processes down, or lets them step up again. Calm is told once
 // a second at most.
-func (b *Budget) Answered(ctx context.Context, g pipeline.Grant, q pipeline.Quota) error {
+func (b *Shared) Answered(ctx context.Context, g pipeline.Grant, q pipeline.Quota) error {
 	if !q.Met && !b.tellCalm() {
 		return nil
 	}
@@ -251,20 +243,20 @@ func (b *Budget) Answered(ctx context.Context, g pipeline.Grant, q pipeline.Quot
 }
 
 // most is the most operations asked for at once.
-func (b *Budget) most() float64 {
+func (b *Shared) most() float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return float64(b.largest)
 }
 
 // sent is what this process has sent in a second of late.
-func (b *Budget) sent() float64 {
+func (b *Shared) sent() float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.pace.Rate(time.Now())
 }
 
-func (b *Budget) meet() {
+func (b *Shared) meet() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.met = time.Now()
@@ -272,7 +264,7 @@ func (b *Budget) meet() {
 
 // tellCalm reports whether a reply that met no quota is worth a word: the service has
 // brought the rate down, and the last word is a while ago.
-func (b *Budget) tellCalm() bool {
+func (b *Shared) tellCalm() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.throttled || time.Since(b.calm) < time.Second {
@@ -282,7 +274,7 @@ func (b *Budget) tellCalm() bool {
 	return true
 }
 
-func (b *Budget) explain(err error) error {
+func (b *Shared) explain(err error) error {
 	if err == nil {
 		return nil
 	}
