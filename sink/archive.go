@@ -57,7 +57,7 @@ func (p *Pruner) transact(ctx context.Context, do func(context.Context, pgx.Tx) 
 func archive(columns []column) string {
 	var names, values []string
 	for _, c := range columns {
-		names = append(names, quoteLiteral(c.Name))
+		names = append(names, postgres.Literal(c.Name))
 		values = append(values, "t."+postgres.Quote(c.Name)+"::text")
 	}
 	return fmt.Sprintf("jsonb_object(array[%s], array[%s])", strings.Join(names, ", "), strings.Join(values, ", "))
@@ -69,10 +69,8 @@ func unarchive(columns []column) (names, values string) {
 	for _, c := range columns {
 		if !c.Generated {
 			n = append(n, postgres.Quote(c.Name))
-			v = append(v, fmt.Sprintf(`(archived."row"->>%s)::%s`, quoteLiteral(c.Name), c.Type))
+			v = append(v, fmt.Sprintf(`(archived."row"->>%s)::%s`, postgres.Literal(c.Name), c.Type))
 		}
 	}
 	return strings.Join(n, ", "), strings.Join(v, ", ")
 }
-
-func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -243,16 +243,16 @@ func (p *Postgres) reopenFailed(ctx context.Context, tx pgx.Tx) error {
 // Counts counts the results, those of earlier runs and of other processes
 // included.
 func (p *Postgres) Counts(ctx context.Context) (pipeline.Counts, error) {
-	return countResults(ctx, p.retry, p.pool, p.job.ID)
+	return p.job.Counts(ctx, p.pool, p.retry)
 }
 
-// countResults adds up what finished segments have noted, and looks only into
+// Counts counts the results that the job has now: it adds up what finished segments have noted, and looks only into
 // those that are open.
-func countResults(ctx context.Context, retry postgres.Retrier, pool *pgxpool.Pool, job int64) (pipeline.Counts, error) {
+func (j Job) Counts(ctx context.Context, pool *pgxpool.Pool, retry postgres.Retrier) (pipeline.Counts, error) {
 	counts := make(pipeline.Counts)
 	err := retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		clear(counts)
-		rows, _ := pool.Query(ctx, countsOf("$1"), job)
+		rows, _ := pool.Query(ctx, countsOf("$1"), j.ID)
 		var status pipeline.Status
 		var n int64
 		_, err := pgx.ForEachRow(rows, []any{&status, &n}, func() error {

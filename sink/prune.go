@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/internal/share"
 	"github.com/bulksub/bulksub/pipeline"
 )
 
@@ -79,16 +80,9 @@ func (e *PruneBrakeError) way() (flags string) {
 }
 
 // needed is the limit at which the brake would let go.
-func (e *PruneBrakeError) needed() float64 { return float64(percentAbove(e.NotFound, e.Rows)) / 100 }
-
-// exceeds reports whether n of all are more than the share, which 100 % never is. A share
-// such as 0.29 is a little less than it says.
-func exceeds(n, all int64, share float64) bool {
-	return share < 1 && float64(n) > share*float64(all)*(1+1e-9)
+func (e *PruneBrakeError) needed() float64 {
+	return float64(share.PercentAbove(e.NotFound, e.Rows)) / 100
 }
-
-// percentAbove is the next whole per cent above n of all, and 100 at most.
-func percentAbove(n, all int64) int64 { return min(100*n/all+1, 100) }
 
 // marked is what the archive says of a row: the column that is marked, or nil.
 func (p *Pruner) marked() *string {
@@ -152,7 +146,7 @@ func (p *Pruner) checkMark(ctx context.Context) error {
 // [*PruneBrakeError]. Rows that were pruned before, or hold another token by now,
 // are left alone.
 func (p *Pruner) Prune(ctx context.Context) error {
-	counts, err := countResults(ctx, p.Retry, p.Pool, p.Job.ID)
+	counts, err := p.Job.Counts(ctx, p.Pool, p.Retry)
 	if err != nil {
 		return err
 	}
@@ -164,7 +158,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !decided && (ok == 0 && !p.NoneOK || ok > 0 && exceeds(gone, rows, p.Max)) {
+	if !decided && (ok == 0 && !p.NoneOK || ok > 0 && share.Exceeds(gone, rows, p.Max)) {
 		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column, Lag: p.Lag}
 	}
 	if p.ByHand {
@@ -248,7 +242,7 @@ func (p *Pruner) statement(columns []column) string {
 	if p.Mode == PruneMark {
 		mark := postgres.Quote(p.Column)
 		change = fmt.Sprintf("update %s t set %s = clock_timestamp() from judged j %s and t.%s is null returning j.row_key, j.token, %s || jsonb_build_object(%s, null) as was",
-			r.Name, mark, where, mark, archive(columns), quoteLiteral(p.Column))
+			r.Name, mark, where, mark, archive(columns), postgres.Literal(p.Column))
 	}
 	return `
 		with judged as (

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/internal/postgres"
+	"github.com/bulksub/bulksub/internal/share"
 )
 
 // Sync says what the service is to hold, and how far a plan may go to get there.
@@ -63,9 +64,9 @@ func (e *SyncBrakeError) Error() string {
 	if e.Empty {
 		wrong, flags = append(wrong, "the wanted set has no usable row"), append(flags, "--allow-empty")
 	}
-	if removed, of := e.Difference.sure(); exceeds(removed, of, e.Max) {
+	if removed, of := e.Difference.sure(); share.Exceeds(removed, of, e.Max) {
 		wrong = append(wrong, fmt.Sprintf("%d of %d subscriptions would be removed, more than %.0f %%", removed, of, 100*e.Max))
-		flags = append(flags, fmt.Sprintf("--max-remove %d%%", percentAbove(removed, of)))
+		flags = append(flags, fmt.Sprintf("--max-remove %d%%", share.PercentAbove(removed, of)))
 	}
 	return fmt.Sprintf("nothing was sent: %s; look at the table or query, and if that is right, add %s",
 		strings.Join(wrong, ", and "), strings.Join(flags, " "))
@@ -74,7 +75,7 @@ func (e *SyncBrakeError) Error() string {
 // brake holds back what looks like an accident.
 func (s Sync) brake(d Difference) error {
 	empty := d.Wanted == 0 && !s.AllowEmpty
-	if removed, of := d.sure(); empty || exceeds(removed, of, s.MaxRemove) {
+	if removed, of := d.sure(); empty || share.Exceeds(removed, of, s.MaxRemove) {
 		return &SyncBrakeError{Difference: d, Empty: empty, Max: s.MaxRemove}
 	}
 	return nil

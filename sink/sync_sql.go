@@ -36,21 +36,21 @@ func (s Sync) staging(kind, service string, job int64) string {
 			insert into bulksub.planned (job_id, n, op, topic, token)
 			select %d, row_number() over (order by op, topic), op, topic, token
 			from changes, generate_series(1, case when usable then 1 else copies end)
-		)`, quoteLiteral(kind), quoteLiteral(service), job) + s.figures()
+		)`, postgres.Literal(kind), postgres.Literal(service), job) + s.figures()
 }
 
 // with defines the changes: one for each token and topic, and how many rows want
 // it. Tokens are compared, and only those that differ are looked at more closely; a
 // token that is not usable is believed of nothing.
 func (s Sync) with(kind string) string {
-	topic, covered := quoteLiteral(s.Topic), "select "+quoteLiteral(s.Topic)+"::text as topic"
+	topic, covered := postgres.Literal(s.Topic), "select "+postgres.Literal(s.Topic)+"::text as topic"
 	if s.Topic == "" {
 		column := s.Relation.Further[0].SQL()
 		topic = fmt.Sprintf(`case when starts_with(%s::text, '/topics/') then substr(%[1]s::text, 9) else %[1]s::text end`, column)
 		covered = fmt.Sprintf(`
 			select topic from (select distinct topic from wanted) as now where topic ~ %s
 			union select topic from bulksub.synced s
-			where kind = %s and exists (select from bulksub.subscriptions b where b.topic = s.topic)`, quoteLiteral(usableTopic), quoteLiteral(kind))
+			where kind = %s and exists (select from bulksub.subscriptions b where b.topic = s.topic)`, postgres.Literal(usableTopic), postgres.Literal(kind))
 	}
 	return fmt.Sprintf(`
 		with wanted as not materialized (
@@ -70,7 +70,7 @@ func (s Sync) with(kind string) string {
 			) as found group by op, topic, token, known, doubted, usable
 		)`,
 		s.Relation.Select(fmt.Sprintf(`true as here, (%s) collate "C" as topic, %s::text collate "C" as token`, topic, s.Relation.Token.SQL()), ""),
-		covered, s.atWork(), s.among(), quoteLiteral(usableTopic), quoteLiteral(flawedToken), s.again())
+		covered, s.atWork(), s.among(), postgres.Literal(usableTopic), postgres.Literal(flawedToken), s.again())
 }
 
 // Patterns of what the service takes: a topic's name, and a token that is not worth
@@ -83,7 +83,7 @@ const (
 // among is a condition on the topic of a belief.
 func (s Sync) among() string {
 	if s.Topic != "" {
-		return "= " + quoteLiteral(s.Topic)
+		return "= " + postgres.Literal(s.Topic)
 	}
 	return "in (select topic from covered)"
 }

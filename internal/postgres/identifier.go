@@ -66,3 +66,6 @@ func fold(r rune) rune {
 
 // Quote writes a name so that SQL reads it back as it is.
 func Quote(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+
+// Literal writes a text so that SQL reads it back as it is, unless standard_conforming_strings is off.
+func Literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

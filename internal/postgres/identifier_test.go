@@ -54,6 +54,16 @@ func TestQuoteIsReadBack(t *testing.T) {
 	})
 }
 
+func TestLiteralIsReadBack(t *testing.T) {
+	pool := database(t)
+	for _, text := range []string{"", "a", "it's", "''", `\'`, "\n", `"x"`, "é%"} {
+		var got string
+		if err := pool.QueryRow(t.Context(), "select "+Literal(text)).Scan(&got); err != nil || got != text {
+			t.Errorf("%q is read as %q, %v", text, got, err)
+		}
+	}
+}
+
 func FuzzParseName(f *testing.F) {
 	for _, seed := range []string{`a.b`, `"a"."b"`, `"a""b".C`, `"`, `.`, ` a `} {
 		f.Add(seed)
