@@ -19,11 +19,11 @@
 //     plans what a sync is to send.
 //   - No transaction stays open longer than one commit (P7), but for the one that
 //     computes the difference of a sync.
-//   - [Pruner] takes a row out of a table only on its own not-found, only if it
-//     still holds the token that was judged, only below a limit, and only into an
-//     archive from which it comes back (P4).
 //
 // A job is known by its name (in Postgres) or by its result file (CSV), and it
 // remembers what was asked of it: the same name with another topic, input or
 // command is refused with a [*MismatchError].
+//
+// Of its parts sink knows nothing: package budget is the rate that all processes share,
+// and package prune takes the rows whose token is gone out of their table.
 package sink

@@ -173,21 +173,14 @@ func TestRenewedEnd(t *testing.T) {
 	}
 }
 
-// TestFenceOfThePruner: what it does not let in prunes nothing, and drops no plan (P9).
-func TestFenceOfThePruner(t *testing.T) {
+// TestFenceOfAPlan: what it does not let in drops no plan (P9).
+func TestFenceOfAPlan(t *testing.T) {
 	t.Parallel()
-	shut := func(context.Context, pgx.Tx) error { return pgx.ErrNoRows }
-	db, pruner := prunable(t, PruneDelete, "3", "4")
-	pruner.Fence = shut
-	if err := pruner.Prune(t.Context()); !errors.Is(err, pgx.ErrNoRows) {
-		t.Errorf("pruned with %v", err)
-	}
-	if n := ask[int](t, db, `select count(*) from devices`); n != 30 {
-		t.Errorf("%d rows are left", n)
-	}
+	db := pgtest.New(t)
 	p := newPostgres(t, db, "sync")
 	stage(t, p, wish(t, db, "a", some("a", 1, 13)))
 	work(t, p, 1, nil)
+	shut := func(context.Context, pgx.Tx) error { return pgx.ErrNoRows }
 	if err := p.DropPlan(t.Context(), shut); !errors.Is(err, pgx.ErrNoRows) || ask[int](t, db, `select count(*) from bulksub.planned`) != 13 {
 		t.Errorf("dropped with %v", err)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/sink/prune"
 )
 
 const longestName = 200
@@ -75,7 +75,7 @@ func (o *jobOptions) checkLedger() error {
 
 func (o *jobOptions) checkPrune() error {
 	switch {
-	case o.prune.on() && o.prune.mode != sink.PruneMark && o.prune.mode != sink.PruneDelete:
+	case o.prune.on() && o.prune.mode != prune.Mark && o.prune.mode != prune.Delete:
 		return usagef("--prune is %q; it can be off, mark or delete", o.prune.mode)
 	case o.prune.on() && (!o.fromDatabase() || o.input.query != ""):
 		return usagef("--prune takes rows out of a table; it needs --table")

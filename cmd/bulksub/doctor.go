@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/sink/prune"
 	"github.com/bulksub/bulksub/source"
 )
 
@@ -38,7 +39,7 @@ of the first thing that is wrong, as the command would give it; 0 if all is ok.`
 			if err := o.checkAPI(); err != nil {
 				return err
 			}
-			if o.prune.mode != "off" && o.prune.mode != sink.PruneMark && o.prune.mode != sink.PruneDelete {
+			if o.prune.mode != "off" && o.prune.mode != prune.Mark && o.prune.mode != prune.Delete {
 				return usagef("--prune is %q; it can be off, mark or delete", o.prune.mode)
 			}
 			o.asked = asking{words: sink.Asked{}, tasks: source.Always()}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/sink/prune"
 )
 
 // outcome is what came of a job at its end: what each of its processes tells.
@@ -71,7 +72,7 @@ func (j *job) lastWork(ctx context.Context, control *control, e sink.Ending) err
 // outcomeOf is what comes of the last work. What would stop it again and again is the job's
 // outcome; other errors leave it to others.
 func (j *job) outcomeOf(ctx context.Context, err error) (*outcome, error) {
-	held := is[*sink.PruneBrakeError](err)
+	held := is[*prune.BrakeError](err)
 	if err != nil && !held && !is[*verifyError](err) && !is[*postgres.RelationError](err) {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/bulksub/bulksub/migrations"
 	"github.com/bulksub/bulksub/pipeline"
 	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/sink/prune"
 	"github.com/bulksub/bulksub/source"
 )
 
@@ -98,7 +99,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, errFailedRows):
 		return exitFailedRows
-	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err), is[*sink.ClosedError](err), is[*verifyError](err):
+	case is[*pipeline.ErrorBrakeError](err), is[*prune.BrakeError](err), is[*sink.SyncBrakeError](err), is[*sink.ClosedError](err), is[*verifyError](err):
 		return exitBrake
 	case is[*usageError](err), is[*sink.MismatchError](err), foreign(err), is[*iidclient.ArgumentError](err):
 		return exitUsage

@@ -12,6 +12,7 @@ import (
 	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/pipeline"
 	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/sink/prune"
 	"github.com/bulksub/bulksub/source"
 )
 
@@ -139,11 +140,11 @@ func (in *input) checkPrune(ctx context.Context, f pruneFlags) error {
 	if !f.on() {
 		return nil
 	}
-	p := &sink.Pruner{Pool: in.pool, Relation: in.relation, Mode: f.mode, Column: f.column, Lag: f.lag()}
+	p := &prune.Pruner{Pool: in.pool, Relation: in.relation, Mode: f.mode, Column: f.column, Lag: f.lag()}
 	if err := p.Check(ctx); err != nil {
 		return err
 	}
-	if f.mode == sink.PruneMark {
+	if f.mode == prune.Mark {
 		in.relation.And("t." + postgres.Quote(f.column) + " is null")
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/bulksub/bulksub/migrations"
 	"github.com/bulksub/bulksub/pipeline"
 	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/sink/prune"
 )
 
 // ledger is a sink with a beginning and an end.
@@ -86,7 +87,7 @@ func (j *job) openDatabase(ctx context.Context) error {
 		return errors.Join(err, p.Close())
 	}
 	l := &inDatabase{Postgres: p}
-	l.pruner = &sink.Pruner{
+	l.pruner = &prune.Pruner{
 		Pool: in.pool, Job: p.Job(), Relation: in.relation,
 		Mode: o.prune.mode, Column: o.prune.column, Max: float64(o.prune.max), Lag: o.prune.lag(),
 		Retry: postgres.Retrier{Patience: o.service.patience, Timeout: pruneTimeout},
@@ -108,7 +109,7 @@ const pruneTimeout = time.Minute
 // inDatabase is a job in Postgres.
 type inDatabase struct {
 	*sink.Postgres
-	pruner *sink.Pruner
+	pruner *prune.Pruner
 }
 
 func (l *inDatabase) name() string   { return l.Job().Name }

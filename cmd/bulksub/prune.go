@@ -14,12 +14,13 @@ import (
 	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/migrations"
 	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/sink/prune"
 )
 
 func pruneCommand() *cobra.Command {
 	var l ledgerFlags
 	var noneOK bool
-	f := pruneFlags{mode: sink.PruneDelete}
+	f := pruneFlags{mode: prune.Delete}
 	cmd := &cobra.Command{
 		Use:   "prune JOB",
 		Short: "Take the rows whose token is gone out of the job's table",
@@ -32,20 +33,20 @@ about in a wrong way. With --none-ok they go all the same, whatever their share.
 prune waits for standbys that are too far behind, before each 1,000 rows.`,
 		Args: oneJob,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.mode != sink.PruneDelete && f.mode != sink.PruneMark {
+			if f.mode != prune.Delete && f.mode != prune.Mark {
 				return usagef("--prune is %q; it can be mark or delete", f.mode)
 			}
-			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *sink.Pruner) error {
+			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *prune.Pruner) error {
 				p.NoneOK, p.ByHand = noneOK, true
 				p.OnWait = func(behind int64) {
 					fmt.Fprintf(cmd.ErrOrStderr(), "a standby is %s MiB behind; the prune waits for it\n", thousands(behind>>20))
 				}
-				return prune(ctx, cmd.OutOrStdout(), p)
+				return pruneJob(ctx, cmd.OutOrStdout(), p)
 			})
 		},
 	}
 	l.addDatabase(cmd.Flags())
-	cmd.Flags().StringVar(&f.mode, "prune", sink.PruneDelete, "`mark|delete`")
+	cmd.Flags().StringVar(&f.mode, "prune", prune.Delete, "`mark|delete`")
 	f.addLimits(cmd.Flags())
 	cmd.Flags().BoolVar(&noneOK, "none-ok", false, "prune though not one row of the job was ok; --prune-max does not hold then")
 	for _, name := range []string{"prune", "none-ok"} {
@@ -54,7 +55,7 @@ prune waits for standbys that are too far behind, before each 1,000 rows.`,
 	return cmd
 }
 
-func prune(ctx context.Context, w io.Writer, p *sink.Pruner) error {
+func pruneJob(ctx context.Context, w io.Writer, p *prune.Pruner) error {
 	if !p.Job.Done {
 		return usagef("job %s is not finished, so its share of dead tokens is not known; run it to its end first", p.Job.Name)
 	}
@@ -88,7 +89,7 @@ func unpruneCommand() *cobra.Command {
 A row whose key is taken again, or that holds another token by now, is left alone.`,
 		Args: oneJob,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *sink.Pruner) error {
+			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *prune.Pruner) error {
 				restored, left, err := p.Unprune(ctx)
 				if err != nil {
 					return err
@@ -114,7 +115,7 @@ func oneJob(_ *cobra.Command, args []string) error {
 }
 
 // withPruner opens what a job pruned or may prune.
-func withPruner(cmd *cobra.Command, l ledgerFlags, f pruneFlags, name string, do func(context.Context, *sink.Pruner) error) error {
+func withPruner(cmd *cobra.Command, l ledgerFlags, f pruneFlags, name string, do func(context.Context, *prune.Pruner) error) error {
 	return withDatabase(cmd, l, func(ctx context.Context, pool *pgxpool.Pool) error {
 		j, err := findJob(ctx, pool, name)
 		if err != nil {
@@ -129,7 +130,7 @@ func withPruner(cmd *cobra.Command, l ledgerFlags, f pruneFlags, name string, do
 		if err != nil {
 			return err
 		}
-		return do(ctx, &sink.Pruner{
+		return do(ctx, &prune.Pruner{
 			Pool: pool, Job: j, Relation: r, Mode: f.mode, Column: f.column, Max: float64(f.max), Lag: f.lag(),
 			Retry: postgres.Retrier{Patience: time.Minute, Timeout: pruneTimeout},
 		})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bulksub/bulksub/pipeline"
 	"github.com/bulksub/bulksub/sink"
+	"github.com/bulksub/bulksub/sink/prune"
 )
 
 // summary is what a run ends with. Rows, the statuses and Pruned are the job's,
@@ -109,7 +110,7 @@ func stateAfter(err error, failed int64) string {
 		return stateIncomplete
 	case errors.Is(err, pipeline.ErrStopped):
 		return stateStopped
-	case is[*pipeline.ErrorBrakeError](err), is[*sink.PruneBrakeError](err), is[*sink.SyncBrakeError](err), is[*verifyError](err):
+	case is[*pipeline.ErrorBrakeError](err), is[*prune.BrakeError](err), is[*sink.SyncBrakeError](err), is[*verifyError](err):
 		return stateBraked
 	case is[*sink.ClosedError](err):
 		return stateCancelled

@@ -43,7 +43,7 @@ make a test wait for half a minute.
 	F10  another release (no release came before, so it is one source with two stamps), a ledger that is older or newer than the program, other flags for a job that goes on: TestTwoReleases, migrations TestCheckListsWhatIsMissing, migrations TestCheckRefusesANewerSchema, TestChangedFlags, resume.txtar
 	F11  the database crashes and comes back: TestDatabaseCrashes, source TestPostgresServerComesBack
 	F12  a backend is terminated in the middle of a COPY: TestBackendTerminatedInMidCopy
-	F13  a COMMIT whose outcome is unknown: TestCommitReplyLost, sink TestCommitWithUnknownOutcome, sink TestPruneWithUnknownOutcome
+	F13  a COMMIT whose outcome is unknown: TestCommitReplyLost, sink TestCommitWithUnknownOutcome, sink/prune TestPruneWithUnknownOutcome
 	F14  a connection that is a black hole: TestBlackHole, source TestPostgresBlackHoleWithinAPage
 	F15  a primary that is demoted: TestReadOnlyPrimary
 	F16  failover to a standby that has missed the last commits: TestFailoverLosesCommits
@@ -79,10 +79,10 @@ make a test wait for half a minute.
 	F48  the wrong project: brakes.txtar, pipeline TestBrakeTripsAfterThreeCalls
 	F49  the wrong path: trouble.txtar, internal/iid TestEveryCell
 	F50  a service that lies about NOT_FOUND: TestLyingService
-	F51  a row that gets another token before the prune: TestTokensChangeBeforeThePrune, sink TestPruneTouchesOnlyWhatWasJudged, sink TestPruneWaitsForARowUnderChange
+	F51  a row that gets another token before the prune: TestTokensChangeBeforeThePrune, sink/prune TestPruneTouchesOnlyWhatWasJudged, sink/prune TestPruneWaitsForARowUnderChange
 	F52  a token that fails for ever, a token that fails its call: pipeline TestTokenThatAlwaysFails, pipeline TestBisectFindsPoison, trouble.txtar
 	F53  one token in many rows, empty and overlong tokens: pipeline TestDuplicatesShareAPlace, pipeline TestTokenFlaw, source TestPostgresBadTokensAreRows
-	F54  kill in the middle of a prune, prune twice, references that block it: TestKilledInMidPrune, sink TestPruneCutShort, sink TestPruneIsRefusedByTheTable
+	F54  kill in the middle of a prune, prune twice, references that block it: TestKilledInMidPrune, sink/prune TestPruneCutShort, sink/prune TestPruneIsRefusedByTheTable
 	F55  codes that nobody knows: pipeline TestUnknownCodeWordForWord, iidclient TestImportStatuses
 	F56  BOM, UTF-16, line ends, headers: source TestCSVReads, source TestCSVRefuses, source FuzzCSV
 	F59  what a spreadsheet makes of a token (a row with its result; what is malformed stops no job, what the service mostly rejects does): pipeline TestTokenFlaw, import.txtar, import_kinds.txtar, brakes.txtar

@@ -1,4 +1,4 @@
-package sink
+package prune
 
 import (
 	"context"
@@ -38,14 +38,14 @@ func (p *Pruner) Unprune(ctx context.Context) (restored, left int64, err error) 
 // restoreAll brings back the rows that were marked in a column or, if that is nil,
 // deleted.
 func (p *Pruner) restoreAll(ctx context.Context, marked *string) (restored, left int64, err error) {
-	for last, seen := int64(0), int64(pruneChunk); seen == pruneChunk; {
+	for last, seen := int64(0), int64(chunkRows); seen == chunkRows; {
 		var done, until int64
 		err := p.chunk(ctx, func(ctx context.Context, tx pgx.Tx, columns []column) error {
 			sql := p.reinsert(columns)
 			if marked != nil {
 				sql = p.unmark(*marked)
 			}
-			return tx.QueryRow(ctx, sql, p.Job.ID, last, pruneChunk, p.Relation.Name, marked).Scan(&seen, &done, &until)
+			return tx.QueryRow(ctx, sql, p.Job.ID, last, chunkRows, p.Relation.Name, marked).Scan(&seen, &done, &until)
 		})
 		if err != nil {
 			return restored, left, p.explainBack(err)

@@ -1,4 +1,4 @@
-package sink
+package prune
 
 import (
 	"context"
@@ -11,46 +11,39 @@ import (
 	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/internal/share"
 	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink"
 )
 
 // The ways to prune.
 const (
-	PruneDelete = "delete" // the row goes, into the archive
-	PruneMark   = "mark"   // a column of the row gets the time
+	Delete = "delete" // the row goes, into the archive
+	Mark   = "mark"   // a column of the row gets the time
 )
 
-const pruneChunk = 1000
+const chunkRows = 1000
 
-// Pruner takes the rows whose token the service says is gone out of a table, or
-// marks them there, and brings them back.
-//
-// Only a row that still holds the token that was judged is touched, and in the
-// same statement the whole row goes into bulksub.pruned (P4), each column as the
-// text that Postgres writes for it and reads back as the same value. A
-// transaction takes at most 1,000 rows; a run that was cut short is finished by
-// pruning again. What a deleted row takes with it in other tables (on delete
-// cascade) is not archived.
+// Pruner prunes the table that a job has read. It is for one goroutine.
 //
 // With a Lag, it looks before each transaction how far the standbys that are connected are behind, and
 // waits, looking again each second, until none is further than that.
 type Pruner struct {
 	Pool     *pgxpool.Pool
-	Job      Job
+	Job      sink.Job
 	Relation *postgres.Relation
-	Mode     string  // PruneDelete or PruneMark
+	Mode     string  // [Delete] or [Mark]
 	Column   string  // that is marked
 	Max      float64 // the share of the job's rows that may go
 	NoneOK   bool    // where no row of the job was ok, all may go: somebody has looked
 	ByHand   bool    // a person asks for this prune alone: what it lets go, the job's own lets go too until Unprune
 	Retry    postgres.Retrier
-	Fence    Fence              // before each chunk; nil: none
+	Fence    sink.Fence         // before each chunk; nil: none
 	Lag      int64              // bytes of the log that a standby may have yet to replay; 0: no standby is looked at
 	OnWait   func(behind int64) // told of the first wait for a standby, in bytes; nil: nobody is
 	waited   bool
 }
 
-// PruneBrakeError is the prune brake: too many rows would go.
-type PruneBrakeError struct {
+// BrakeError is the brake of a prune: too many rows would go.
+type BrakeError struct {
 	Job                string
 	NotFound, Rows, OK int64
 	Max                float64
@@ -58,7 +51,7 @@ type PruneBrakeError struct {
 	Lag                int64
 }
 
-func (e *PruneBrakeError) Error() string {
+func (e *BrakeError) Error() string {
 	why := fmt.Sprintf("%d of %d rows were not found, more than %.0f %%", e.NotFound, e.Rows, 100*e.Max)
 	flag := fmt.Sprintf("--prune-max %.0f%%", 100*e.needed())
 	if e.OK == 0 {
@@ -69,8 +62,8 @@ func (e *PruneBrakeError) Error() string {
 }
 
 // way is how the rows were to be pruned, unless as prune does by itself.
-func (e *PruneBrakeError) way() (flags string) {
-	if e.Mode == PruneMark {
+func (e *BrakeError) way() (flags string) {
+	if e.Mode == Mark {
 		flags = " --prune mark --prune-column " + e.Column
 	}
 	if e.Lag > 0 {
@@ -80,13 +73,13 @@ func (e *PruneBrakeError) way() (flags string) {
 }
 
 // needed is the limit at which the brake would let go.
-func (e *PruneBrakeError) needed() float64 {
+func (e *BrakeError) needed() float64 {
 	return float64(share.PercentAbove(e.NotFound, e.Rows)) / 100
 }
 
 // marked is what the archive says of a row: the column that is marked, or nil.
 func (p *Pruner) marked() *string {
-	if p.Mode != PruneMark {
+	if p.Mode != Mark {
 		return nil
 	}
 	return &p.Column
@@ -114,7 +107,7 @@ func (p *Pruner) Check(ctx context.Context) error {
 		return r.Flaw("this user may not read all of its columns, and the whole row goes into the archive; grant select on it")
 	case p.Lag > 0 && !watching:
 		return r.Flaw("this user may not see how far standbys are behind, and the prune is to wait for them; grant pg_read_all_stats (or pg_monitor) to it")
-	case p.Mode == PruneMark:
+	case p.Mode == Mark:
 		return p.checkMark(ctx)
 	case !granted:
 		return r.Flaw("this user may not prune it; grant delete")
@@ -143,7 +136,7 @@ func (p *Pruner) checkMark(ctx context.Context) error {
 }
 
 // Prune prunes the job's not-found rows, unless the brake holds it back with a
-// [*PruneBrakeError]. Rows that were pruned before, or hold another token by now,
+// [*BrakeError]. Rows that were pruned before, or hold another token by now,
 // are left alone.
 func (p *Pruner) Prune(ctx context.Context) error {
 	counts, err := p.Job.Counts(ctx, p.Pool, p.Retry)
@@ -159,7 +152,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 		return err
 	}
 	if !decided && (ok == 0 && !p.NoneOK || ok > 0 && share.Exceeds(gone, rows, p.Max)) {
-		return &PruneBrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column, Lag: p.Lag}
+		return &BrakeError{Job: p.Job.Name, NotFound: gone, Rows: rows, OK: ok, Max: p.Max, Mode: p.Mode, Column: p.Column, Lag: p.Lag}
 	}
 	if p.ByHand {
 		if err := p.letGo(ctx, gone); err != nil {
@@ -217,13 +210,13 @@ func (p *Pruner) segments(ctx context.Context) (numbers []int, err error) {
 }
 
 func (p *Pruner) pruneSegment(ctx context.Context, segment int) error {
-	for last, seen := (*string)(nil), pruneChunk; seen == pruneChunk; {
+	for last, seen := (*string)(nil), chunkRows; seen == chunkRows; {
 		var until *string
 		if err := p.keepPace(ctx); err != nil {
 			return err
 		}
 		err := p.chunk(ctx, func(ctx context.Context, tx pgx.Tx, columns []column) error {
-			return tx.QueryRow(ctx, p.statement(columns), p.Job.ID, segment, last, pruneChunk, p.Relation.Name, p.marked()).Scan(&seen, &until)
+			return tx.QueryRow(ctx, p.statement(columns), p.Job.ID, segment, last, chunkRows, p.Relation.Name, p.marked()).Scan(&seen, &until)
 		})
 		if err != nil {
 			return fmt.Errorf("prune %s: %w", p.Relation.Name, p.explain(err))
@@ -239,7 +232,7 @@ func (p *Pruner) statement(columns []column) string {
 	r := p.Relation
 	where := fmt.Sprintf("where %s = j.row_key::%s and %s::text collate \"C\" = j.token", r.Key.SQL(), r.Key.Type, r.Token.SQL())
 	change := "delete from " + r.Name + " t using judged j " + where + " returning j.row_key, j.token, " + archive(columns) + " as was"
-	if p.Mode == PruneMark {
+	if p.Mode == Mark {
 		mark := postgres.Quote(p.Column)
 		change = fmt.Sprintf("update %s t set %s = clock_timestamp() from judged j %s and t.%s is null returning j.row_key, j.token, %s || jsonb_build_object(%s, null) as was",
 			r.Name, mark, where, mark, archive(columns), postgres.Literal(p.Column))

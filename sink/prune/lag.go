@@ -1,4 +1,4 @@
-package sink
+package prune
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package sink
+package prune
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/bulksub/bulksub/internal/pgtest"
 	"github.com/bulksub/bulksub/internal/postgres"
 	"github.com/bulksub/bulksub/pipeline"
+	"github.com/bulksub/bulksub/sink"
 )
 
 // devices has a column of every kind that is hard to bring back.
@@ -43,8 +44,13 @@ func judged(t *testing.T, db *pgxpool.Pool, table, key string, gone ...string) *
 	t.Helper()
 	relation, err := postgres.Resolve(t.Context(), db, postgres.Wanted{Table: table, TokenColumn: "token", KeyColumn: key})
 	must(t, err)
-	p := newPostgres(t, db, "job")
-	c := claim(t, p, 1)
+	p, err := sink.OpenPostgres(t.Context(), db, "job", sink.Asked{"command": "subscribe", "topic": "news", "table": table}, time.Minute)
+	must(t, err)
+	defer p.Close()
+	c, err := p.Claim(t.Context(), func(_ context.Context, after pipeline.Segment) (pipeline.Segment, bool, error) {
+		return pipeline.Segment{Number: 1, Bounds: "all"}, after.Number < 1, nil
+	})
+	must(t, err)
 	rows, err := db.Query(t.Context(), relation.Select(relation.Key.SQL()+"::text, "+relation.Token.SQL()+"::text", ""))
 	must(t, err)
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r pipeline.Result, err error) {
@@ -58,7 +64,7 @@ func judged(t *testing.T, db *pgxpool.Pool, table, key string, gone ...string) *
 	must(t, err)
 	must(t, p.Record(t.Context(), all))
 	must(t, p.Finish(t.Context(), c))
-	return &Pruner{Pool: db, Job: p.Job(), Relation: relation, Mode: PruneDelete, Column: "pruned_at", Max: 0.5,
+	return &Pruner{Pool: db, Job: p.Job(), Relation: relation, Mode: Delete, Column: "pruned_at", Max: 0.5,
 		Retry: postgres.Retrier{Patience: time.Minute, Timeout: time.Minute}}
 }
 
@@ -103,7 +109,7 @@ func wantRestored(t *testing.T, p *Pruner, restored, left int64) {
 
 func TestPruneAndBack(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{PruneDelete, PruneMark} {
+	for _, mode := range []string{Delete, Mark} {
 		t.Run(mode, func(t *testing.T) {
 			db, p := prunable(t, mode, "3", "5", "8")
 			before := look(t, db, "devices")
@@ -116,9 +122,9 @@ func TestPruneAndBack(t *testing.T) {
 					t.Error("other rows were changed")
 				}
 			}
-			gone := map[string]string{PruneDelete: "false", PruneMark: "pruned_at is not null"}[mode]
-			here := map[string]string{PruneDelete: "id in (3, 5, 8)", PruneMark: "pruned_at is null and id in (3, 5, 8)"}[mode]
-			if mode == PruneMark {
+			gone := map[string]string{Delete: "false", Mark: "pruned_at is not null"}[mode]
+			here := map[string]string{Delete: "id in (3, 5, 8)", Mark: "pruned_at is null and id in (3, 5, 8)"}[mode]
+			if mode == Mark {
 				wantKeys(t, "marked", ids(t, db, gone), "3", "5", "8")
 			}
 			if left := ids(t, db, here); len(left) > 0 {
@@ -126,7 +132,7 @@ func TestPruneAndBack(t *testing.T) {
 			}
 			archived := ask[string](t, db, `select concat_ws(' ', row_key, token, "table", coalesce(marked, 'deleted'), "row"->>'id', "row"->>'token', "row"->>'spelled', "row"->>'doubled', coalesce("row"->>'pruned_at', 'null'))
 				from bulksub.pruned order by id limit 1`)
-			wantText(t, archived, `3 t3 "public"."devices" `+map[string]string{PruneDelete: "deleted", PruneMark: "pruned_at"}[mode]+` 3 t3 {"b": 1,  "a":2, "a":"\u0000"} 42 null`)
+			wantText(t, archived, `3 t3 "public"."devices" `+map[string]string{Delete: "deleted", Mark: "pruned_at"}[mode]+` 3 t3 {"b": 1,  "a":2, "a":"\u0000"} 42 null`)
 
 			mustExec(t, db, `set timezone to 'Asia/Tokyo'`)
 			column := p.Column
@@ -149,7 +155,7 @@ func TestPruneAndBack(t *testing.T) {
 // settings.
 func TestArchiveReadsTheSameEverywhere(t *testing.T) {
 	t.Parallel()
-	db, p := prunable(t, PruneDelete, "3")
+	db, p := prunable(t, Delete, "3")
 	before := look(t, db, "devices")
 	other := db.Config()
 	for name, value := range map[string]string{"datestyle": "SQL, DMY", "intervalstyle": "sql_standard", "extra_float_digits": "0", "bytea_output": "escape", "timezone": "Asia/Kolkata"} {
@@ -171,7 +177,7 @@ func TestArchiveReadsTheSameEverywhere(t *testing.T) {
 // get other tokens, and keys other rows.
 func TestPruneTouchesOnlyWhatWasJudged(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{PruneDelete, PruneMark} {
+	for _, mode := range []string{Delete, Mark} {
 		t.Run(mode, func(t *testing.T) {
 			db, p := prunable(t, mode, "1", "2", "3", "4", "5")
 			mustExec(t, db, `update devices set token = 'new' where id = 1`)
@@ -208,11 +214,14 @@ func TestPruneComparesTokensByteByByte(t *testing.T) {
 // commits while the pruning waits for it.
 func TestPruneWaitsForARowUnderChange(t *testing.T) {
 	t.Parallel()
-	db, p := prunable(t, PruneDelete, "1", "2")
-	tx := transaction(t, db, `update devices set token = 'new' where id = 1`)
+	db, p := prunable(t, Delete, "1", "2")
+	tx, err := db.Begin(t.Context())
+	must(t, err)
+	defer tx.Rollback(context.Background())
+	mustExec(t, tx, `update devices set token = 'new' where id = 1`)
 	pruned := make(chan error, 1)
 	go func() { pruned <- p.Prune(context.WithoutCancel(t.Context())) }()
-	for !ask[bool](t, db, blocked) {
+	for !ask[bool](t, db, `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`) {
 		if len(pruned) > 0 {
 			t.Fatal("nothing waited")
 		}
@@ -221,6 +230,19 @@ func TestPruneWaitsForARowUnderChange(t *testing.T) {
 	must(t, <-pruned)
 	wantPruned(t, p, 1)
 	wantKeys(t, "left", ids(t, db, "id < 3"), "1")
+}
+
+// TestPruneStaysBehindItsFence: what it does not let in prunes nothing (P9).
+func TestPruneStaysBehindItsFence(t *testing.T) {
+	t.Parallel()
+	db, p := prunable(t, Delete, "3", "4")
+	p.Fence = func(context.Context, pgx.Tx) error { return pgx.ErrNoRows }
+	if err := p.Prune(t.Context()); !errors.Is(err, pgx.ErrNoRows) {
+		t.Errorf("pruned with %v", err)
+	}
+	if n := ask[int](t, db, `select count(*) from devices`); n != 30 {
+		t.Errorf("%d rows are left", n)
+	}
 }
 
 func TestPruneByOtherKeys(t *testing.T) {
@@ -253,7 +275,7 @@ func TestPruneByOtherKeys(t *testing.T) {
 
 func TestUnpruneLeavesWhatWasTaken(t *testing.T) {
 	t.Parallel()
-	db, p := prunable(t, PruneDelete, "1", "2", "3")
+	db, p := prunable(t, Delete, "1", "2", "3")
 	mustExec(t, db, `create unique index on devices (token)`)
 	must(t, p.Prune(t.Context()))
 	mustExec(t, db, `insert into devices (id, token) overriding system value values (1, 'new'), (99, 't2')`)
@@ -331,7 +353,7 @@ func TestPruneWithUnknownOutcome(t *testing.T) {
 // TestPruneOutlivesALostConnection cuts the questions that come before a change.
 func TestPruneOutlivesALostConnection(t *testing.T) {
 	t.Parallel()
-	db, p := prunable(t, PruneDelete, "3", "5")
+	db, p := prunable(t, Delete, "3", "5")
 	before := look(t, db, "devices")
 	for _, test := range []struct {
 		at string
@@ -379,7 +401,7 @@ func TestPruneIsRefusedByTheTable(t *testing.T) {
 
 func TestPruneHonoursATriggerThatKeepsRows(t *testing.T) {
 	t.Parallel()
-	db, p := prunable(t, PruneDelete, "1", "2")
+	db, p := prunable(t, Delete, "1", "2")
 	mustExec(t, db, `create function keep() returns trigger language plpgsql as $$ begin if old.id = 1 then return null; end if; return old; end $$;
 		create trigger keep before delete on devices for each row execute function keep()`)
 	must(t, p.Prune(t.Context()))
@@ -413,11 +435,11 @@ func TestPruneBrake(t *testing.T) {
 			mustExec(t, db, `update bulksub.segments set counts = $1`, counts)
 			p.Max = test.max
 			err := p.Prune(t.Context())
-			if held, ok := errors.AsType[*PruneBrakeError](err); ok != (test.held != "") {
+			if held, ok := errors.AsType[*BrakeError](err); ok != (test.held != "") {
 				t.Errorf("pruned: %v", err)
 			} else if ok {
 				wantText(t, held.Error(), "nothing was pruned", test.held)
-				as := PruneBrakeError{Job: "job", Rows: 1, Mode: PruneMark, Column: "gone_at", Lag: 64 << 20}
+				as := BrakeError{Job: "job", Rows: 1, Mode: Mark, Column: "gone_at", Lag: 64 << 20}
 				wantText(t, as.Error(), "bulksub prune job --prune mark --prune-column gone_at --prune-lag 64 ")
 				p.NoneOK = strings.HasSuffix(held.Error(), "bulksub prune job --none-ok")
 				if limit := fmt.Sprintf("bulksub prune job --prune-max %.0f%%", 100*held.needed()); strings.HasSuffix(held.Error(), limit) {
@@ -449,19 +471,19 @@ func TestPruneCheck(t *testing.T) {
 		lag                int64
 		flaw               string
 	}{
-		"table":         {mode: PruneDelete},
-		"mark":          {mode: PruneMark, column: "pruned_at"},
-		"view":          {wanted: postgres.Wanted{Table: "v", KeyColumn: "id"}, mode: PruneDelete, flaw: "this is a view"},
-		"query":         {wanted: postgres.Wanted{Query: "select * from d", KeyColumn: "id"}, mode: PruneDelete, flaw: "this is a query"},
-		"inherited":     {wanted: postgres.Wanted{Table: "parent"}, mode: PruneDelete, flaw: "inherit"},
-		"no right":      {role: "reader", mode: PruneDelete, flaw: "grant delete"},
-		"half blind":    {role: "blind", mode: PruneDelete, flaw: "may not read all of its columns"},
-		"no mark right": {role: "reader", mode: PruneMark, column: "pruned_at", flaw: `grant update ("pruned_at")`},
-		"marker":        {role: "marker", mode: PruneMark, column: "pruned_at"},
-		"no watcher":    {role: "marker", mode: PruneMark, column: "pruned_at", lag: 1, flaw: "grant pg_read_all_stats"},
-		"watcher":       {role: "watcher", mode: PruneDelete, lag: 1},
-		"no column":     {mode: PruneMark, column: `gone "at`, flaw: `add column "gone ""at" timestamptz`},
-		"wrong type":    {mode: PruneMark, column: "day", flaw: "of type date"},
+		"table":         {mode: Delete},
+		"mark":          {mode: Mark, column: "pruned_at"},
+		"view":          {wanted: postgres.Wanted{Table: "v", KeyColumn: "id"}, mode: Delete, flaw: "this is a view"},
+		"query":         {wanted: postgres.Wanted{Query: "select * from d", KeyColumn: "id"}, mode: Delete, flaw: "this is a query"},
+		"inherited":     {wanted: postgres.Wanted{Table: "parent"}, mode: Delete, flaw: "inherit"},
+		"no right":      {role: "reader", mode: Delete, flaw: "grant delete"},
+		"half blind":    {role: "blind", mode: Delete, flaw: "may not read all of its columns"},
+		"no mark right": {role: "reader", mode: Mark, column: "pruned_at", flaw: `grant update ("pruned_at")`},
+		"marker":        {role: "marker", mode: Mark, column: "pruned_at"},
+		"no watcher":    {role: "marker", mode: Mark, column: "pruned_at", lag: 1, flaw: "grant pg_read_all_stats"},
+		"watcher":       {role: "watcher", mode: Delete, lag: 1},
+		"no column":     {mode: Mark, column: `gone "at`, flaw: `add column "gone ""at" timestamptz`},
+		"wrong type":    {mode: Mark, column: "day", flaw: "of type date"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := db.Config()
