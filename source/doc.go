@@ -1,8 +1,9 @@
 // Package source says what there is to do: it cuts an input into segments and
-// streams their rows. [File] reads CSV or JSON lines, [Postgres] a table or a query, [List]
-// a few tokens from the command line; each is a [pipeline.Source].
+// streams their rows. [File] reads CSV or JSON lines, [Postgres] a table or a
+// query, [List] a few tokens from the command line. Each is a [pipeline.Source].
 //
-// A source only reads (P10). It opens no transaction that outlives a page (P7),
-// keeps no more than a page in memory (P6; a segment, where rows are grouped), and gives the same rows for the same segment each
-// time, so that a run can be continued by another process.
+// A source only reads (P10). It opens no transaction that outlives a page (P7)
+// and keeps no more than a page in memory (P6), or a segment if rows are grouped.
+// It gives the same rows for the same segment each time, so that another process
+// can continue a run.
 package source
