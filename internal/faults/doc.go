@@ -1,10 +1,9 @@
 /*
-Package faults proves the promises under faults: it has no code of its own, only tests, which drive the real program
+Package faults proves the promises under faults. It has no code of its own, only tests. They drive the real program
 against the stand-in and a real PostgreSQL.
 
-Each test counts how often its fault was met, and fails if it was not: a fault that did not happen proves nothing. What
-is left afterwards is judged in one place (package trial) by the tables and the stand-in's own record: the invariants
-are
+Each test counts how often its fault happened, and fails if it never did: a fault that did not happen proves nothing.
+One place (package trial) then compares the tables and the stand-in's own record with these invariants:
 
 	I1   every input row has exactly one final result
 	I2   its code is what the service knows of the token
@@ -22,14 +21,14 @@ are
 	I14  memory, files and goroutines are bounded
 	I15  nothing is written by a process that has lost its segment
 
-TestSeeds draws what happens from a seed: `make test-faults N=1000` tries a thousand of them, `make test-faults SEED=7`
-the seventh again. `make test` tries three.
+TestSeeds draws what happens from a seed. `make test-faults N=1000` tries a thousand seeds, `make test-faults SEED=7`
+tries the seventh again, and `make test` tries three.
 
 # Faults and their tests
 
-A test of another package stands with its directory, a script of cmd/bulksub/testdata with its file. TestTable holds
-this list to what there is. F38 is played against the client alone: the program sends its pings at intervals that would
-make a test wait for half a minute.
+A test of another package is listed with its directory, a script of cmd/bulksub/testdata with its file. TestTable checks
+that the list is complete and that its tests exist. F38 is played against the client alone: with the program's own
+ping intervals, the test would have to wait for half a minute.
 
 	F01  kill -9 at a random moment: TestSeeds, cmd/bulksub TestKilledRunsGoOn, cmd/bulksub TestKilledSyncGoesOn, cmd/bulksub TestKilledImportsGoOn
 	F02  kill -9 at every step of a batch's life: TestKilledAtEveryRequestAndReply, TestKilledAtEverySystemCall
