@@ -77,7 +77,7 @@ func (j *job) chooseAPI(ctx context.Context, log *slog.Logger) error {
 	}
 	if before := j.sink.API(); before != name {
 		if before != "" {
-			log.Info("the job goes on by another API", "before", before, "now", name)
+			log.Info("the job continues with another API", "before", before, "now", name)
 		}
 		if err := j.sink.SetAPI(ctx, name); err != nil {
 			return err
@@ -119,10 +119,10 @@ func (s *service) openSuccessor() (*fcmclient.Client, error) {
 		return s.successor, nil
 	}
 	if s.flags.serverKeyFile != "" {
-		return nil, usagef("the FCM Topic Subscription API knows nobody by a server key: give --credentials instead of --server-key-file")
+		return nil, usagef("the FCM Topic Subscription API takes no server key: give --credentials instead of --server-key-file")
 	}
 	if s.flags.project == "" && s.credentialsProject == "" {
-		return nil, usagef("the FCM Topic Subscription API wants to know the project, and the credential does not say: give --project")
+		return nil, usagef("the FCM Topic Subscription API needs the project, and the credential does not name it: give --project")
 	}
 	f := s.flags
 	client, err := fcmclient.New(fcmclient.Config{

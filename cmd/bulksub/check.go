@@ -45,13 +45,13 @@ func (o *jobOptions) checkInput() error {
 	noDatabase := o.fromDatabase() && o.ledger.databaseURL == ""
 	switch {
 	case given > 1:
-		return usagef("tokens come from one place: give --csv, --jsonl, --table, --query, or tokens as arguments")
+		return usagef("tokens come from one place: give only one of --csv, --jsonl, --table, --query, or tokens as arguments")
 	case noDatabase && given == 0:
 		return usagef("there are no tokens: give --csv FILE, --table or --query with --database-url URL, or tokens as arguments")
 	case noDatabase:
 		return usagef("--table and --query need a database: give --database-url URL, or set DATABASE_URL")
 	case len(o.asked.tokens) > 0 && len(o.asked.columns) > 0:
-		return usagef("tokens as arguments have no columns: say for all of them what a column would say")
+		return usagef("tokens as arguments have no columns: give one value for all of them in place of a column")
 	case o.input.where != "" && !o.fromDatabase():
 		return usagef("--where is a condition in SQL; it needs --table or --query")
 	case o.input.keyColumn != "" && !o.fromDatabase():

@@ -34,9 +34,9 @@ func demoCommand() *cobra.Command {
 		Short: "Show everything on this machine: needs nothing, calls nobody outside",
 		Long: `Start the stand-in service in this process, make realistic tokens, and subscribe them.
 
-With --postgres, through a throw-away database where PostgreSQL is installed: a table, its results,
-pruning, and the undoing of it. With --database-url, through yours: it gets the tables of schema
-bulksub, and a schema bulksub_demo.`,
+With --postgres, do it through a throw-away database, if PostgreSQL is installed: a table, its results,
+pruning, and the undoing of that. With --database-url, do it through your database, which gets the
+tables of schema bulksub, and a schema bulksub_demo.`,
 		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.tokens < 1 {

@@ -21,13 +21,13 @@ func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [COMMAND] [flags]",
 		Short: "Check what a command needs, or credential, service and database alone, in seconds",
-		Long: `Check what a command with its flags would need, in its own words: bulksub doctor subscribe --topic news
---table users looks at credential, service, database, rights, input, tokens and results, and says of
-each that it is ok, or what is wrong and how to mend it. Without a command, only what every job needs is
-looked at, and an input if there is one.
+		Long: `Check what a command with its flags would need. For example, bulksub doctor subscribe --topic news
+--table users checks credential, service, database, rights, input, tokens and results. It says of each
+that it is ok, or what is wrong and how to fix it. Without a command, doctor checks only what every job
+needs, and the input if there is one.
 
-Nothing is changed: the service is asked about one token that does not exist. The exit code is that
-of the first thing that is wrong, as the command would give it; 0 if all is ok.`,
+It changes nothing: it asks the service about one token that does not exist. The exit code is that of
+the first thing that is wrong, as the command would give it; 0 if all is ok.`,
 		Example: `  bulksub doctor --credentials service-account.json
   bulksub doctor subscribe --topic news --table users --token-column fcm_token --prune delete
   bulksub doctor import --bundle-id com.example.app --csv apns.csv`,

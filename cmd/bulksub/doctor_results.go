@@ -40,7 +40,7 @@ func (d *doctor) jobInDatabase(ctx context.Context) (string, error) {
 	case d.options.asked.sync != nil && d.options.ledger.job == "":
 		return fmt.Sprintf("%s is unfinished; a new one overtakes it, unless it had not begun to send", j.Name), nil
 	}
-	return fmt.Sprintf("%s is unfinished, and would go on", j.Name), nil
+	return fmt.Sprintf("%s is unfinished, and would continue", j.Name), nil
 }
 
 func (d *doctor) jobInFile(context.Context) (string, error) {
@@ -56,5 +56,5 @@ func (d *doctor) jobInFile(context.Context) (string, error) {
 	case done:
 		return fmt.Sprintf("%s is finished; its %s failed rows would be tried again", path, thousands(counts[pipeline.Failed])), nil
 	}
-	return fmt.Sprintf("%s is unfinished, with %s results, and would go on", path, thousands(counts.Rows())), nil
+	return fmt.Sprintf("%s is unfinished, with %s results, and would continue", path, thousands(counts.Rows())), nil
 }

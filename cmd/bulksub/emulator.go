@@ -30,9 +30,9 @@ func emulatorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "emulator",
 		Short: "Run the stand-in for the Instance ID service and its successor, with faults on request",
-		Long: `Run the stand-in for the Instance ID service and its successor: as strict as the real ones, with one memory, which can be
-read (GET /emulator/v1/topics, /emulator/v1/topics/TOPIC, /emulator/v1/tokens/TOKEN, /emulator/v1/imports,
-/emulator/v1/stats).
+		Long: `Run the stand-in for the Instance ID service and its successor. It is as strict as the real services.
+Both share one memory, which you can read (GET /emulator/v1/topics, /emulator/v1/topics/TOPIC,
+/emulator/v1/tokens/TOKEN, /emulator/v1/imports, /emulator/v1/stats).
 
 Give a client the credentials file and the address:
 
@@ -54,8 +54,8 @@ A fault is ` + iidtest.FaultSyntax + `
 	flags.Var((*share)(&f.mix.Invalid), "invalid", "share of tokens that are INVALID_ARGUMENT")
 	flags.Var((*share)(&f.mix.OtherProject), "other-project", "share of tokens that are PERMISSION_DENIED")
 	flags.Var((*share)(&f.mix.TooMany), "too-many-topics", "share of tokens that are TOO_MANY_TOPICS")
-	flags.Var((*share)(&f.mix.Unknown), "unknown", "share of tokens that are "+iidtest.UnknownCode+", a word of which nobody knows")
-	flags.Var((*share)(&f.mix.Poison), "poison", "share of tokens that have every call with them refused, without a culprit")
+	flags.Var((*share)(&f.mix.Unknown), "unknown", "share of tokens that are "+iidtest.UnknownCode+", an unknown code")
+	flags.Var((*share)(&f.mix.Poison), "poison", "share of tokens for which the service refuses the whole call, without naming the token")
 	flags.Var((*share)(&f.mix.Transient), "transient", "share of tokens that are INTERNAL at first")
 	flags.IntVar(&f.mix.Tries, "tries", 1, "how often a transient token fails")
 	flags.Uint64Var(&f.mix.Seed, "seed", 0, "`NUMBER` that decides which tokens these are")
@@ -115,7 +115,7 @@ func replaceCredentials(path string, text []byte) error {
 		return err
 	}
 	if json.Unmarshal(old, &before) != nil || json.Unmarshal(text, &now) != nil || before != now {
-		return fmt.Errorf("%s exists, and is not the credentials of a stand-in; name another file", path)
+		return fmt.Errorf("%s exists, and does not hold the credentials of a stand-in; name another file", path)
 	}
 	return os.WriteFile(path, text, 0o600)
 }

@@ -266,7 +266,7 @@ func TestFrozenPruner(t *testing.T) {
 	woken := <-ends
 	wantSame(t, exitFailedRows, append(others, woken)...)
 	wantPruned(t, g.db, rows)
-	if !strings.Contains(woken.said, "the end of the job was lost: another process has taken it over") {
+	if !strings.Contains(woken.said, "this process lost the end of the job: another process has taken it over") {
 		t.Errorf("it said %q", woken.said)
 	}
 }

@@ -46,7 +46,7 @@ const exitCodeHelp = `Exit codes:
   75   another process holds the job; run again
   77   the credential was refused
   78   the configuration is wrong
-  130  interrupted; 143 terminated: what was in flight is recorded, run again to go on`
+  130  interrupted; 143 terminated: what was in flight is recorded, run again to continue`
 
 // usageError is a command line that cannot be obeyed.
 type usageError struct{ error }

@@ -33,8 +33,8 @@ type ledgerFlags struct{ databaseURL, results, job string }
 
 func (f *ledgerFlags) add(flags *pflag.FlagSet) {
 	f.addDatabase(flags)
-	flags.StringVar(&f.results, "results", "", "results into the CSV `FILE`, where there is no database (default: INPUT.results.csv)")
-	flags.StringVar(&f.job, "job", "", "the job's `NAME`: the same name goes on with the same job (default: made from what is asked)")
+	flags.StringVar(&f.results, "results", "", "results into the CSV `FILE`, if there is no database (default: INPUT.results.csv)")
+	flags.StringVar(&f.job, "job", "", "the job's `NAME`: the same name continues the same job (default: made from what is asked)")
 }
 
 func (f *ledgerFlags) addDatabase(flags *pflag.FlagSet) {
@@ -53,15 +53,15 @@ type serviceFlags struct {
 }
 
 func (f *serviceFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.api, "api", "", "by which API: `iid|fcm|auto`; fcm is the successor, auto asks both (default: the one that the job was begun by, else iid)")
+	flags.StringVar(&f.api, "api", "", "the API to call: `iid|fcm|auto`; fcm is the successor, auto asks both (default: the one that the job began with, else iid)")
 	flags.StringVar(&f.project, "project", "", "`ID` of the project, for --api fcm (default: from the credentials)")
-	flags.StringVar(&f.endpoint, "endpoint", iidclient.DefaultEndpoint, "`URL` of the service; of another one than Google's for both APIs")
-	flags.BoolVar(&f.allowHTTP, "allow-http", false, "plain http to a stand-in on another machine; neither a real credential nor a server key goes there")
+	flags.StringVar(&f.endpoint, "endpoint", iidclient.DefaultEndpoint, "`URL` of the service; one other than Google's is for both APIs")
+	flags.BoolVar(&f.allowHTTP, "allow-http", false, "allow plain http to a stand-in on another machine; no real credential and no server key goes there")
 	flags.StringVar(&f.credentials, "credentials", "", "Google credentials `FILE` (default: Application Default Credentials)")
 	flags.StringVar(&f.serverKeyFile, "server-key-file", "", "`FILE` with a server key, the old key= form (Google has refused it since June 2024)")
-	flags.Float64Var(&f.rate, "rate", 3000, "token operations per second, at most; with a database, of all processes for the project together; 0: no ceiling")
+	flags.Float64Var(&f.rate, "rate", 3000, "most token operations per second; with a database, for all processes of the project together; 0: no ceiling")
 	flags.IntVar(&f.concurrency, "concurrency", 16, "calls at a time")
-	flags.IntVar(&f.batchSize, "batch-size", iidclient.MaxBatch, "tokens in a call, at most")
+	flags.IntVar(&f.batchSize, "batch-size", iidclient.MaxBatch, "most tokens in a call")
 	flags.IntVar(&f.attempts, "attempts", 5, "how often a token is asked about before it counts as failed")
 	flags.DurationVar(&f.timeout, "timeout", time.Minute, "longest time for one call")
 	flags.DurationVar(&f.patience, "patience", 15*time.Minute, "how long to wait for a service or a database that has gone away")
@@ -97,7 +97,7 @@ type pruneFlags struct {
 }
 
 func (f *pruneFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.mode, "prune", "off", "what becomes of rows whose token is gone: `off|mark|delete`; mark reads only rows that are not marked")
+	flags.StringVar(&f.mode, "prune", "off", "what to do with rows whose token is gone: `off|mark|delete`; mark reads only unmarked rows")
 	f.addLimits(flags)
 }
 
@@ -105,7 +105,7 @@ func (f *pruneFlags) addLimits(flags *pflag.FlagSet) {
 	flags.StringVar(&f.column, "prune-column", "pruned_at", "`NAME` of the timestamptz column that is marked")
 	f.max = 0.2
 	flags.Var(&f.max, "prune-max", "prune nothing when more than this share of rows would go")
-	flags.Uint32Var(&f.lagMiB, "prune-lag", 0, "prune on only while no connected standby has more than this many `MIB` of the log yet to replay; 0: look at none")
+	flags.Uint32Var(&f.lagMiB, "prune-lag", 0, "pause the prune while a connected standby has more than this many `MIB` of the log left to replay; 0: never")
 }
 
 // lag is how many bytes a standby may be behind.

@@ -37,7 +37,7 @@ func TestFrozenProcess(t *testing.T) {
 	if n := len(p.Service.Calls()) - calls; n > concurrency {
 		t.Errorf("it has sent %d calls since it woke", n)
 	}
-	if !strings.Contains(woken.said, `a segment was lost: another process has taken it over; its rows are recorded there" segment=1`) {
+	if !strings.Contains(woken.said, `this process lost a segment: another process has taken it over, and records its rows" segment=1`) {
 		t.Errorf("it said %q", woken.said)
 	}
 	g.mu.Lock()

@@ -28,17 +28,16 @@ func importCommand(do runner) *cobra.Command {
 	var options jobOptions
 	cmd := &cobra.Command{
 		Use:   "import --bundle-id ID [--sandbox] [--topic TOPIC...] [flags] [APNS-TOKEN...]",
-		Short: "Make FCM registration tokens of APNs tokens, and subscribe them",
-		Long: `Make an FCM registration token of each APNs token of an iOS app, and record it with the result.
-With --topic or --topic-column, subscribe the new token too; a row is ok when all of that is done.
+		Short: "Turn APNs tokens into FCM registration tokens, and subscribe them",
+		Long: `Turn each APNs token of an iOS app into an FCM registration token, and record that with the result.
+With --topic or --topic-column, also subscribe the new token; a row is ok when all of that is done.
 
-With a database, the new tokens of rows that are ok are also kept in bulksub.tokens, and with
---write-column they are written into the rows: where a row still holds the APNs token, and nothing
-in that column yet.
+With a database, the new tokens of ok rows are also kept in bulksub.tokens. With --write-column,
+a row gets its new token too, if it still holds the APNs token and nothing is in that column yet.
 
-An APNs token is an even number of hex digits, mostly 64. What is not (a spreadsheet makes 1.2E+10
-of some) is recorded as malformed. When the service rejects most tokens, they are of another app or
-of its other environment: those of development builds need --sandbox.`,
+An APNs token is an even number of hex digits, mostly 64. Anything else is recorded as malformed, such
+as the 1.2E+10 that a spreadsheet makes of some tokens. If the service rejects most tokens, they belong
+to another app or to its other environment: tokens of development builds need --sandbox.`,
 		Example: `  bulksub import --bundle-id com.example.app --topic news --csv apns.csv --credentials service-account.json
   bulksub import --bundle-id com.example.app --table devices --token-column apns_token --write-column fcm_token
   bulksub import --bundle-id-column app --sandbox-column environment --csv apns.csv`,
@@ -53,7 +52,7 @@ of its other environment: those of development builds need --sandbox.`,
 	}
 	f.app.add(cmd.Flags())
 	f.topics.add(cmd.Flags())
-	cmd.Flags().StringVar(&f.column, "write-column", "", "`NAME` of the table's column that gets the registration token, where it is empty")
+	cmd.Flags().StringVar(&f.column, "write-column", "", "`NAME` of the table's column that gets the registration token, if it is empty")
 	options.add(cmd.Flags())
 	options.verify.add(cmd.Flags())
 	cmd.Flags().SetAnnotation("prune", commandLineOnly, nil)
@@ -63,7 +62,7 @@ of its other environment: those of development builds need --sandbox.`,
 func (f *importFlags) check(o jobOptions) error {
 	switch {
 	case o.prune.on():
-		return usagef("--prune is %s, and an import prunes nothing: it says of no token that it is gone for good", o.prune.mode)
+		return usagef("--prune is %s, but an import prunes nothing: it tells of no token that it is gone for good", o.prune.mode)
 	case f.column != "" && o.input.table == "":
 		return usagef("--write-column is a column of the table that the APNs tokens come from; it needs --table")
 	}
@@ -93,21 +92,21 @@ type appFlags struct {
 }
 
 func (f *appFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.bundleID, "bundle-id", "", "bundle `ID` of the app that the APNs tokens are of, such as com.example.app")
+	flags.StringVar(&f.bundleID, "bundle-id", "", "bundle `ID` of the app that the APNs tokens belong to, such as com.example.app")
 	flags.StringVar(&f.bundleIDColumn, "bundle-id-column", "", "`NAME` of the column that holds the row's bundle ID")
-	flags.BoolVar(&f.sandbox, "sandbox", false, "the tokens are of APNs's sandbox: of development builds")
-	flags.StringVar(&f.sandboxColumn, "sandbox-column", "", "`NAME` of the column that tells whether the row's token is of the sandbox: true, yes, 1, sandbox, development, or their opposites")
+	flags.BoolVar(&f.sandbox, "sandbox", false, "the tokens belong to the APNs sandbox, so to development builds")
+	flags.StringVar(&f.sandboxColumn, "sandbox-column", "", "`NAME` of the column that tells whether the row's token belongs to the sandbox: true, yes, 1, sandbox, development, or their opposites")
 }
 
 // check finds what is wrong with the flags.
 func (f *appFlags) check() error {
 	switch {
 	case f.bundleID == "" && f.bundleIDColumn == "":
-		return usagef("whose tokens are these? Give --bundle-id ID or --bundle-id-column NAME")
+		return usagef("there is no app: give --bundle-id ID or --bundle-id-column NAME")
 	case f.bundleID != "" && f.bundleIDColumn != "":
-		return usagef("the app is the same for all rows or stands in each: give --bundle-id or --bundle-id-column")
+		return usagef("give either --bundle-id, one app for all rows, or --bundle-id-column, an app in each row")
 	case f.sandbox && f.sandboxColumn != "":
-		return usagef("the environment is the same for all rows or stands in each: give --sandbox or --sandbox-column")
+		return usagef("give either --sandbox, one environment for all rows, or --sandbox-column, an environment in each row")
 	case f.bundleID != "":
 		return iidclient.CheckBundleID(f.bundleID)
 	}

@@ -17,10 +17,10 @@ func infoCommand(do runner) *cobra.Command {
 		Short: "Ask what the service knows of tokens: platform, app, project, topics",
 		Long: `Ask what the service knows of each token, and record it as the result's detail: platform, application,
 application_version, authorized_entity (the project's number), connection_type, connect_date, and the topics
-with the day since when. It changes nothing, and takes one call for each token.
+with the day of each subscription. It changes nothing, and makes one call for each token.
 
-The summary counts the whole job's tokens by platform, by topic and by project. With --prune it
-takes the rows whose token is gone out of a table, and touches no topic.`,
+The summary counts the whole job's tokens by platform, by topic and by project. With --prune, info
+deletes or marks the rows whose token is gone, and touches no topic.`,
 		Example: `  bulksub info --csv tokens.csv --credentials service-account.json
   bulksub info --table users --token-column fcm_token --prune delete
   bulksub info TOKEN`,

@@ -44,7 +44,7 @@ func (o *jobOptions) addRun(flags *pflag.FlagSet) {
 	o.service.add(flags)
 	o.output.add(flags)
 	o.metrics.add(flags)
-	flags.BoolVar(&o.dryRun, "dry-run", false, "count rows, duplicates in the whole input, flaws, and the batches there would be at most; call nothing, change nothing")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "count rows, duplicates in the whole input, flaws, and the most batches that there can be; call nothing, change nothing")
 }
 
 // runner does something with the job that a command line asks for.
@@ -152,10 +152,10 @@ func (j *job) tellLosses(log *slog.Logger) {
 	}
 	j.database.OnLoss(func(segment int) {
 		if segment == 0 {
-			log.Warn("the end of the job was lost: another process has taken it over, and tells how it went")
+			log.Warn("this process lost the end of the job: another process has taken it over, and tells how it went")
 			return
 		}
-		log.Warn("a segment was lost: another process has taken it over; its rows are recorded there", "segment", segment)
+		log.Warn("this process lost a segment: another process has taken it over, and records its rows", "segment", segment)
 	})
 }
 
@@ -163,7 +163,7 @@ func (j *job) tellLosses(log *slog.Logger) {
 func (j *job) tellWaits(log *slog.Logger) {
 	if l, ok := j.sink.(*inDatabase); ok {
 		l.pruner.OnWait = func(behind int64) {
-			log.Warn("a standby is behind: the prune waits for it, and goes on by itself", "mib", behind>>20)
+			log.Warn("a standby is behind: the prune waits for it, and then continues by itself", "mib", behind>>20)
 		}
 	}
 }

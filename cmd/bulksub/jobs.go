@@ -19,7 +19,7 @@ import (
 )
 
 func jobsCommand() *cobra.Command {
-	cmd := listCommand("jobs", "The jobs of the database: look at them, stop them, go on")
+	cmd := listCommand("jobs", "The jobs of the database: look at them, stop them, continue them")
 	cmd.Long = "List the jobs of the database, the newest first; or one of the commands below.\n\n" +
 		"A running job obeys pause, continue, cancel and set within five seconds, in all its processes."
 	cmd.AddCommand(listCommand("list", "List the jobs, the newest first"), showCommand(), resultsCommand(),
@@ -52,7 +52,7 @@ func listCommand(use, short string) *cobra.Command {
 		},
 	}
 	l.addDatabase(cmd.Flags())
-	cmd.Flags().IntVar(&most, "limit", 20, "so many jobs at most, the newest")
+	cmd.Flags().IntVar(&most, "limit", 20, "show only so many jobs, the newest")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "a JSON object for each job, one a line")
 	return cmd
 }

@@ -22,25 +22,25 @@ type word struct {
 func pauseCommand() *cobra.Command {
 	return wordCommand(word{
 		use: "pause JOB", short: "Hold a job up: no new call begins",
-		long: "Hold a job up, in all its processes, those to come included. Calls in flight are finished and recorded;\n" +
+		long: "Hold a job up, in all its processes, including later ones. Calls in flight are finished and recorded;\n" +
 			"the processes stay, and keep their segments, until bulksub jobs continue.",
-		tell: sink.Pause, said: "pauses; bulksub jobs continue lets it go on", refused: "is not open, so there is nothing to pause",
+		tell: sink.Pause, said: "pauses; bulksub jobs continue ends the pause", refused: "is not open, so there is nothing to pause",
 	})
 }
 
 func continueCommand() *cobra.Command {
 	return wordCommand(word{
-		use: "continue JOB", short: "Let a paused job go on, or a cancelled one be run again",
-		tell: sink.Continue, said: "may go on; bulksub resume runs it if no process does", refused: "is finished, or a newer sync has overtaken it; bulksub resume tries the failed rows of a finished one again",
+		use: "continue JOB", short: "Let a paused job continue, or a cancelled job run again",
+		tell: sink.Continue, said: "may continue; bulksub resume runs it if no process does", refused: "is finished, or a newer sync has overtaken it; bulksub resume retries the failed rows of a finished job",
 	})
 }
 
 func cancelCommand() *cobra.Command {
 	return wordCommand(word{
-		use: "cancel JOB", short: "End a job: its processes drain, and it is not run again by its name",
-		long: "End a job. Its processes finish the calls in flight, record them, and end with exit code 4, and so does\n" +
-			"whoever runs it again by its name, until bulksub jobs continue. What is recorded stays. A command\n" +
-			"without --job begins the next one.",
+		use: "cancel JOB", short: "End a job: its processes drain, and its name does not run again",
+		long: "End a job. Its processes finish the calls in flight, record them, and end with exit code 4. Until bulksub\n" +
+			"jobs continue, running it again by its name also ends with 4. What is recorded stays. A command without\n" +
+			"--job begins the next job.",
 		tell: sink.Cancel, said: "is cancelled; bulksub jobs continue opens it again", refused: "is finished, so there is nothing to cancel",
 	})
 }

@@ -21,8 +21,8 @@ func purgeCommand() *cobra.Command {
 		Short: "Delete jobs that ended long ago, with their results",
 		Long: `Delete jobs that were finished or cancelled so long ago, with their results. There is no way back.
 
-A job with pruned rows that were not restored is kept, for bulksub unprune, unless --with-archive.
-Jobs that are not finished are never deleted; cancel those first.`,
+A job with pruned rows that were not restored is kept for bulksub unprune, unless --with-archive is given.
+Unfinished jobs are never deleted; cancel them first.`,
 		Example: "  bulksub jobs purge --older-than 30d\n  bulksub jobs purge --older-than 0s --job spring-news",
 		Args:    noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {

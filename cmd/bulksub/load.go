@@ -26,12 +26,12 @@ func loadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "load FILE",
 		Short: "Load a CSV of tokens into bulksub.tokens",
-		Long: `Load a CSV of tokens into bulksub.tokens, the table that is read when no other is named. - is standard
-input; .gz and .zst are read as they are.
+		Long: `Load a CSV of tokens into bulksub.tokens, the table that is read by default. - is standard input;
+.gz and .zst are read as they are.
 
-Tokens that look like those of APNs are not loaded: bulksub import makes registration tokens of them. A
-token that is there already, or twice in the file, is there once. Load the same file again after
-an interruption: what was loaded is known by then.
+Tokens that look like APNs tokens are not loaded: bulksub import turns them into registration tokens. A
+token that is already there, or twice in the file, is stored once. After an interruption, load the same
+file again: bulksub knows what was loaded.
 
 The summary counts malformed rows as refused; the first of them are named on standard error.`,
 		Example: "  bulksub load tokens.csv.gz --token-column fcm_token\n  bulksub subscribe --topic news",
@@ -80,7 +80,7 @@ func load(ctx context.Context, cmd *cobra.Command, pool *pgxpool.Pool, path, tok
 	err = sum.load(ctx, pool, file, refused)
 	refused.end()
 	if err != nil {
-		return fmt.Errorf("%w; the first %s rows are loaded, load the file again to go on", err, thousands(sum.Rows))
+		return fmt.Errorf("%w; the first %s rows are loaded, load the file again to continue", err, thousands(sum.Rows))
 	}
 	return sum.print(cmd.OutOrStdout(), asJSON)
 }

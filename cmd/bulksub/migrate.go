@@ -24,10 +24,10 @@ func migrateCommand(do runner) *cobra.Command {
 		Short: "Move tokens from one topic to another",
 		Long: `Move tokens from one topic to another, and record one result for every token.
 
-A token leaves the old topic only when the service has acknowledged that it is in the new one, so
-that it is in at least one of them at every instant; a message to both meanwhile reaches it twice.
-With --gap-first it leaves the old one first: no message twice, and some perhaps not at all. A
-token that the service refuses stays where it is, and its result says what was done.`,
+A token leaves the old topic only after the service has acknowledged that it is in the new one. So it
+is in at least one of them at every instant; meanwhile, a message to both topics reaches it twice.
+With --gap-first it leaves the old topic first: no message reaches it twice, and some perhaps not at
+all. A token that the service refuses stays where it is, and its result says what was done.`,
 		Example: `  bulksub migrate --from news --to news-v2 --csv tokens.csv --credentials service-account.json
   bulksub migrate --from news --to news-v2 --table users --token-column fcm_token --job news-v2`,
 		RunE: func(cmd *cobra.Command, tokens []string) error {

@@ -23,14 +23,14 @@ func pruneCommand() *cobra.Command {
 	f := pruneFlags{mode: prune.Delete}
 	cmd := &cobra.Command{
 		Use:   "prune JOB",
-		Short: "Take the rows whose token is gone out of the job's table",
-		Long: `Take the rows that the job found not_found out of its table, or mark them there.
+		Short: "Delete the rows whose token is gone from the job's table, or mark them",
+		Long: `Delete the job's not_found rows from its table, or mark them there.
 
-Only rows that still hold the token that was judged go. Each whole row is archived in
-bulksub.pruned first, and comes back with bulksub unprune JOB. Nothing goes when more than --prune-max
-of the job's rows would, or when not one of its rows was ok: then the tokens may be alive, and asked
-about in a wrong way. With --none-ok they go all the same, whatever their share. With --prune-lag the
-prune waits for standbys that are too far behind, before each 1,000 rows.`,
+Only rows that still hold the judged token go. Each whole row is first archived in bulksub.pruned, and
+comes back with bulksub unprune JOB. Nothing goes if more than --prune-max of the job's rows would, or
+if not one of its rows was ok: then the tokens may be alive, and the job asked in a wrong way. With
+--none-ok they go all the same, whatever their share. With --prune-lag, the prune waits before each
+1,000 rows for standbys that are too far behind.`,
 		Args: oneJob,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.mode != prune.Delete && f.mode != prune.Mark {
@@ -48,7 +48,7 @@ prune waits for standbys that are too far behind, before each 1,000 rows.`,
 	l.addDatabase(cmd.Flags())
 	cmd.Flags().StringVar(&f.mode, "prune", prune.Delete, "`mark|delete`")
 	f.addLimits(cmd.Flags())
-	cmd.Flags().BoolVar(&noneOK, "none-ok", false, "prune though not one row of the job was ok; --prune-max does not hold then")
+	cmd.Flags().BoolVar(&noneOK, "none-ok", false, "prune even if not one row of the job was ok; --prune-max does not apply then")
 	for _, name := range []string{"prune", "none-ok"} {
 		cmd.Flags().SetAnnotation(name, commandLineOnly, nil)
 	}
@@ -86,7 +86,7 @@ func unpruneCommand() *cobra.Command {
 		Short: "Bring back what a job has pruned",
 		Long: `Bring back what a job has pruned, as it was: deleted rows are inserted, marks are taken off.
 
-A row whose key is taken again, or that holds another token by now, is left alone.`,
+A row is left alone if its key is taken again, or if it holds another token by now.`,
 		Args: oneJob,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withPruner(cmd, l, f, args[0], func(ctx context.Context, p *prune.Pruner) error {
@@ -96,7 +96,7 @@ A row whose key is taken again, or that holds another token by now, is left alon
 				}
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %s rows of %s", thousands(restored), p.Relation.Name)
 				if left > 0 {
-					fmt.Fprintf(cmd.OutOrStdout(), "; %s were left alone, for their key is taken again or their row has changed", thousands(left))
+					fmt.Fprintf(cmd.OutOrStdout(), "; %s were left alone: their key is taken again, or their row has changed", thousands(left))
 				}
 				fmt.Fprintln(cmd.OutOrStdout())
 				return err

@@ -18,12 +18,12 @@ func resumeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume JOB",
 		Short: "Run a job again, knowing only its name",
-		Long: `Run a job of the database again with the command line that made it. An unfinished job goes on, of a
-finished one the failed rows are tried again, and one that finished clean prints its summary.
+		Long: `Run a job of the database again with the command line that made it. An unfinished job continues, a
+finished one retries its failed rows, and one that finished clean prints its summary.
 
-How it runs is not kept with the job: the credential, the service's address, the rate and the like
-come from this command's flags and environment. A file is read from where it was, or from --csv or
---jsonl, and must be the same file.`,
+The job does not keep how it runs: the credential, the service's address, the rate and the like come
+from this command's flags and environment. It reads its file from where it was, or from --csv or
+--jsonl; it must be the same file.`,
 		Example: `  bulksub resume spring-news
   bulksub resume spring-news --csv /mnt/copy-of/tokens.csv --rate 500`,
 		Args: oneJob,
@@ -93,7 +93,7 @@ func (l line) run(by *cobra.Command, job string) error {
 		err = cmd.Flags().Set("job", job)
 	}
 	if err != nil {
-		return &configError{fmt.Errorf("job %s cannot be run by this bulksub, take the one that made it: %w", job, err)}
+		return &configError{fmt.Errorf("this bulksub cannot run job %s, take the one that made it: %w", job, err)}
 	}
 	for _, name := range []string{"csv", "jsonl"} {
 		if file := l.Flags[name]; len(file) == 1 && file[0] == "-" && !by.Flags().Changed(name) {

@@ -44,11 +44,11 @@ func newRoot(t terminal, lookup func(string) (string, bool)) *cobra.Command {
 
 Tokens come from a CSV file, a Postgres table or query, or the command line. They go out in batches
 of up to 1,000 at a limited rate; one result for every token comes back into a CSV file or the
-database. A run that was killed goes on when the same command is run again.
+database. If a run is killed, run the same command again: it continues.
 
 Try it, with nothing but this program:  bulksub demo
 
-Google switches the Instance ID API off on 2027-09-29. --api fcm takes its successor.
+Google switches the Instance ID API off on 2027-09-29. --api fcm uses its successor.
 
 ` + exitCodeHelp,
 		Version:           version(),

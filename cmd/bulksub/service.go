@@ -60,7 +60,7 @@ func openService(ctx context.Context, o jobOptions) (*service, error) {
 func openCredential(ctx context.Context, f serviceFlags) (iidclient.Credential, error) {
 	switch {
 	case f.serverKeyFile != "" && f.credentials != "":
-		return nil, usagef("the service knows you by one credential: give --credentials or --server-key-file")
+		return nil, usagef("a job has one credential: give either --credentials or --server-key-file")
 	case f.serverKeyFile != "":
 		return iidclient.ServerKeyFile(f.serverKeyFile)
 	case f.credentials != "":

@@ -179,7 +179,7 @@ func (s *summary) printNext(w io.Writer) error {
 	case stateIncomplete:
 		fmt.Fprintf(w, "%s rows failed: run the same command again%s to retry just those\n", thousands(s.Failed), s.again)
 	case stateStopped:
-		fmt.Fprintln(w, "stopped: run the same command again to go on")
+		fmt.Fprintln(w, "stopped: run the same command again to continue")
 	}
 	return nil
 }

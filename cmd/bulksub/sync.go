@@ -34,22 +34,22 @@ func syncCommand(do runner) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sync --topic TOPIC | --topic-column NAME [flags]",
 		Short: "Make a topic hold exactly the tokens of a table or query, sending only the difference",
-		Long: `Subscribe what a table or query wants and unsubscribe what it does not, sending only the difference
-to what the database says the service holds (bulksub.subscriptions).
+		Long: `Subscribe the tokens that a table or query selects, and unsubscribe the others. A sync sends only the
+difference from what the service is believed to hold (bulksub.subscriptions).
 
-The difference is computed in the database when the job begins. What a run has sent is known to the
-next, also when it was killed: without --job, the next run computes what is left by then; with
---job NAME, the same job goes on with the difference that it began with. What the service acknowledges to any job with this database is noted for the topics
-that are under sync. A sync removes only what it knows of: what was subscribed to a topic before its
-first sync, or past this database, stays as it is. With --topic-column the topics are those of the
-column; one that has vanished from it since an earlier sync of the same kind is emptied.
+The database computes the difference when the job begins. The next run knows what a run has sent, even
+if the run was killed: without --job, the next run computes what is left by then; with --job NAME, the
+same job continues with the difference that it began with. For topics under sync, every job with this
+database notes what the service acknowledges. A sync removes only what it knows of: tokens subscribed
+to a topic before its first sync, or without this database, stay. With --topic-column the topics are
+those of the column; a topic that has vanished from it since an earlier sync of the same kind is emptied.
 
-A token that the service says is gone is believed of no topic any more. A refused call changes no
-belief, and each later sync asks again. Rows that want the same token and
-topic count once; a row without a usable token or topic gets the result malformed.
+A token that the service says is gone is no longer believed in any topic. A refused call changes no
+belief, and each later sync asks again. Rows with the same token and topic count once; a row without
+a usable token or topic gets the result malformed.
 
-An empty wanted set, or removals above --max-remove, stop it before any call. Two syncs of one topic
-are not at work at the same time: the second ends with 75.`,
+An empty selection, or removals above --max-remove, stop the sync before any call. Two syncs of one
+topic never work at the same time: the second ends with 75.`,
 		Example: `  bulksub sync --topic news --table users --where "wants_news" --token-column fcm_token
   bulksub sync --topic-column plan --query "select fcm_token as token, plan from users" --max-remove 30%
   bulksub sync --topic news --table users --older-than 30d`,
@@ -86,8 +86,8 @@ func (f *syncFlags) add(cmd *cobra.Command) {
 	f.topics.add(flags)
 	flags.Lookup("topic").Usage = "`NAME` of the topic, with or without /topics/"
 	flags.BoolVar(&f.assertAll, "assert-all", false, "subscribe again what is believed to be subscribed")
-	flags.Var(&f.olderThan, "older-than", "subscribe again what the service has not acknowledged for so long, as 30d or 12h")
-	flags.BoolVar(&f.allowEmpty, "allow-empty", false, "go on though nothing at all is wanted")
+	flags.Var(&f.olderThan, "older-than", "subscribe again what the service has not acknowledged for so long, such as 30d or 12h")
+	flags.BoolVar(&f.allowEmpty, "allow-empty", false, "continue even if the table or query selects nothing")
 	flags.Var(&f.maxRemove, "max-remove", "stop when more than this share of what is subscribed would be removed")
 	flags.StringVar(&f.prune, "prune", "", "")
 }
@@ -101,16 +101,16 @@ func (f *syncFlags) ask(o *jobOptions) (asking, error) {
 	case len(f.topics.topics) == 0 && f.topics.column == "":
 		return asking{}, usagef("there is no topic: give --topic NAME or --topic-column NAME")
 	case len(f.topics.topics) > 1:
-		return asking{}, usagef("a sync is of one topic; give --topic once, or let the rows say theirs with --topic-column")
+		return asking{}, usagef("a sync takes one topic: give --topic once, or --topic-column if each row names its topic")
 	case o.input.file() != "" || o.ledger.results != "":
-		return asking{}, usagef("a sync is with a table or query in the database that keeps its results: give --table or --query, and neither --csv, --jsonl nor --results")
+		return asking{}, usagef("a sync reads a table or query in the database that keeps its results: give --table or --query, and neither --csv, --jsonl nor --results")
 	case o.input.keyColumn != "":
 		return asking{}, usagef("--key-column has no meaning here: a sync tells rows apart by token and topic")
 	case f.prune != "" && f.prune != "off":
-		return asking{}, usagef("a sync does not prune: its rows are differences, and most tokens of the table are in none; " +
+		return asking{}, usagef("a sync does not prune: its rows are differences, and most tokens of the table are not among them; " +
 			"use bulksub subscribe --prune, or delete where the token is in bulksub.results with status not_found")
 	case f.assertAll && f.olderThan > 0:
-		return asking{}, usagef("give --assert-all or --older-than; the first asserts everything")
+		return asking{}, usagef("give either --assert-all or --older-than; --assert-all asserts everything")
 	}
 	a := asking{command: "sync", words: sink.Asked{}, sync: f, kind: fcmTokens}
 	f.topics.ask(&a, pipeline.Subscribe)

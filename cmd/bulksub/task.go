@@ -76,7 +76,7 @@ func (f *topicFlags) add(flags *pflag.FlagSet) {
 // the service uses.
 func (f *topicFlags) check() error {
 	if f.column != "" && len(f.topics) > 0 {
-		return usagef("the topic is the same for all rows or stands in each: give --topic or --topic-column")
+		return usagef("give either --topic, the same for all rows, or --topic-column, a topic in each row")
 	}
 	var topics []string
 	for _, given := range f.topics {

@@ -37,8 +37,8 @@ func topicCommand(o operation, do runner) *cobra.Command {
 		Short: o.short,
 		Long: o.short + `, and record one result for every token.
 
-Results go into the database if there is one, else into a CSV file beside the input. Run the same
-command again to go on after an interruption; what was recorded is not sent again.`,
+Results go into the database if there is one, else into a CSV file beside the input. After an
+interruption, run the same command again to continue; what was recorded is not sent again.`,
 		Example: o.example,
 		RunE: func(cmd *cobra.Command, tokens []string) error {
 			if err := topics.check(); err != nil {

@@ -29,7 +29,7 @@ const mostKeyBytes = 4096
 func (f *vapidFlags) read() (string, error) {
 	switch {
 	case f.key != "" && f.file != "":
-		return "", usagef("there is one VAPID key: give --vapid-key or --vapid-key-file")
+		return "", usagef("there is one VAPID key: give either --vapid-key or --vapid-key-file")
 	case f.key != "":
 		return f.key, iidclient.CheckVAPIDKey(f.key)
 	case f.file == "":

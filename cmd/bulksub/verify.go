@@ -25,7 +25,7 @@ type verifyFlags struct {
 func (f *verifyFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&f.rows, "verify", 0, "at the end, ask the service about `N` random rows of the job that are ok, and report how many agree")
 	f.least = 0.99
-	flags.Var(&f.least, "verify-min", "stop, and prune nothing, when less than this share of those agrees")
+	flags.Var(&f.least, "verify-min", "stop, and prune nothing, if less than this share of them agrees")
 }
 
 // mostVerified bounds a sample: with 10,000 rows the share is known to a fifth of a per cent.
@@ -177,9 +177,9 @@ type verifyError struct {
 
 func (e *verifyError) Error() string {
 	if e.found.Agree+e.found.Disagree == 0 {
-		return fmt.Sprintf("verify: nothing could be learnt of the %s rows that were looked up; run the same command again%s to look once more",
+		return fmt.Sprintf("verify: nothing could be learnt about the %s rows that were checked; run the same command again%s to check once more",
 			thousands(e.found.Rows), e.again)
 	}
 	return fmt.Sprintf("verify: %s, and --verify-min is %g %%: the service does not confirm what it acknowledged, or somebody else changes the topic; "+
-		"run the same command again%s to look once more", e.found.String(), 100*e.least, e.again)
+		"run the same command again%s to check once more", e.found.String(), 100*e.least, e.again)
 }

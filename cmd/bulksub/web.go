@@ -19,7 +19,7 @@ const webIsOver = `Google's service has refused push subscriptions since June 20
 the server keys, and browsers get their tokens from the Firebase SDK. Only a stand-in answers`
 
 const webInput = `The subscriptions come from the columns endpoint, auth and p256dh, or from JSON lines (--jsonl) as the
-browser's PushSubscription.toJSON() writes them; keys besides are left out. A row without a
+browser's PushSubscription.toJSON() writes them; other keys are left out. A row without a
 push subscription is malformed.`
 
 func webCommand(do runner) *cobra.Command {
@@ -40,9 +40,9 @@ func webImportCommand(do runner) *cobra.Command {
 	var topics []string
 	cmd := &cobra.Command{
 		Use:   "import --vapid-key KEY [--topic TOPIC...] [flags]",
-		Short: "Make registration tokens of push subscriptions",
-		Long: `Make a registration token of each push subscription, and record it: the result's token is the
-endpoint, its registration_token the new token, which is subscribed next if there is a --topic.
+		Short: "Turn push subscriptions into registration tokens",
+		Long: `Turn each push subscription into a registration token, and record it. The result's token is the
+endpoint, its registration_token the new token. With --topic, the new token is subscribed next.
 
 ` + webInput + "\n\n" + webIsOver + ".",
 		Example: `  bulksub web import --jsonl subscriptions.jsonl --vapid-key-file vapid.txt --endpoint http://127.0.0.1:8899
@@ -83,9 +83,9 @@ func webRefreshCommand(do runner) *cobra.Command {
 		Use:   "refresh --vapid-key KEY [flags]",
 		Short: "Replace the push subscriptions of registration tokens",
 		Long: `Replace the push subscription of each registration token. The service may rename the token: the
-result's token is the old one, its registration_token the one from then on.
+result's token is the old name, its registration_token the new one.
 
-` + webInput + ` The registration token stands beside the
+` + webInput + ` The registration token is beside the
 subscription, in --token-column.
 
 ` + webIsOver + ".",
