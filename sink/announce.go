@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -15,47 +13,19 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-var _ pipeline.Herald = (*Postgres)(nil)
-
-// caller is who makes the calls of this process, and whom it calls.
-type caller struct {
-	number  int64 // random
-	service string
-	lingers time.Duration // how long a call may be under way after it is announced
-}
-
-const (
-	// lingers is how long after its caller has given up, or died, the service may still carry out a
-	// call. Google states no limit.
-	lingers = time.Minute
-	// usually is how long after its announcement an unanswered call may still be carried out, with the
-	// usual time limit of a call.
-	usually = pipeline.Fresh + time.Minute + lingers
-)
-
-func newCaller(service string, longest time.Duration) caller {
-	return caller{number: 1 + rand.Int64N(math.MaxInt64), service: service, lingers: pipeline.Fresh + longest + lingers}
-}
-
-// Calls says which service the job calls, and how long one call may take. Beliefs are about that
-// service: results of another one do not change them. Call it before [Postgres.Stage] and the first Claim.
-func (p *Postgres) Calls(service string, longest time.Duration) {
-	p.caller = newCaller(service, longest)
-}
-
 // Announce puts in doubt the subscriptions that a call is about to change, if its topic is
 // under sync, until the results are recorded: a sync that comes after a kill sends just
 // those again. For other topics it asks the database nothing. It compares no fence: what a
 // process announces and then does not send, since its lease is lost, may be sent once more
 // by the next sync.
-func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []string) error {
-	if !onTopic(a) || !p.synced.Load().has(a.Topic) {
+func (b *believer) Announce(ctx context.Context, a pipeline.Action, tokens []string) error {
+	if !onTopic(a) || !b.synced.Load().has(a.Topic) {
 		return nil
 	}
-	p.underway.begin(a.Topic, tokens) // before others can see it
-	said := p.gathering.say(a.Topic, allStorable(tokens), func(said *announcement) { p.announce(ctx, said) })
+	b.underway.begin(a.Topic, tokens) // before others can see it
+	said := b.gathering.say(a.Topic, allStorable(tokens), func(said *announcement) { b.announce(ctx, said) })
 	if !said.synced[a.Topic] {
-		p.underway.end(a.Topic, tokens)
+		b.underway.end(a.Topic, tokens)
 	}
 	if said.err != nil {
 		return fmt.Errorf("note %d tokens that are to be sent: %w", len(tokens), said.err)
@@ -63,16 +33,16 @@ func (p *Postgres) Announce(ctx context.Context, a pipeline.Action, tokens []str
 	return nil
 }
 
-func (p *Postgres) announce(ctx context.Context, said *announcement) {
-	said.err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+func (b *believer) announce(ctx context.Context, said *announcement) {
+	said.err = b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		var notes pgx.Batch
 		for _, topic := range slices.Sorted(maps.Keys(said.tokens)) { // or two processes would wait for each other
-			notes.Queue(announce, topic, said.tokens[topic], p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service).Exec(func(tag pgconn.CommandTag) error {
+			notes.Queue(announce, topic, said.tokens[topic], b.caller.number, b.caller.job, b.caller.doubtFor, b.caller.owner, b.caller.service).Exec(func(tag pgconn.CommandTag) error {
 				said.synced[topic] = tag.RowsAffected() > 0
 				return nil
 			})
 		}
-		return p.pool.SendBatch(ctx, &notes).Close()
+		return b.pool.SendBatch(ctx, &notes).Close()
 	})
 }
 
@@ -96,23 +66,23 @@ const lasts = `s.doubted > clock_timestamp() or exists (
 
 // Ended notes that a call has ended. What a call that lingers would change stays in doubt, whatever the next
 // call for it is answered: this one may be carried out later.
-func (p *Postgres) Ended(ctx context.Context, a pipeline.Action, tokens []string, lingers bool) error {
+func (b *believer) Ended(ctx context.Context, a pipeline.Action, tokens []string, lingers bool) error {
 	if !onTopic(a) {
 		return nil
 	}
-	defer p.underway.end(a.Topic, tokens) // a call that lingers counts as under way until its doubt is stored
+	defer b.underway.end(a.Topic, tokens) // a call that lingers counts as under way until its doubt is stored
 	if !lingers {
 		return nil
 	}
 	ctx, cancel := outlive(ctx, commitTimeout)
 	defer cancel()
-	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+	err := b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		var notes pgx.Batch
-		notes.Queue(linger, p.job.ID, p.caller.lingers)
-		if p.synced.Load().has(a.Topic) {
-			notes.Queue(doubt, a.Topic, allStorable(tokens), p.caller.lingers, p.caller.service)
+		notes.Queue(linger, b.caller.job, b.caller.doubtFor)
+		if b.synced.Load().has(a.Topic) {
+			notes.Queue(doubt, a.Topic, allStorable(tokens), b.caller.doubtFor, b.caller.service)
 		}
-		return p.pool.SendBatch(ctx, &notes).Close()
+		return b.pool.SendBatch(ctx, &notes).Close()
 	})
 	if err != nil {
 		return fmt.Errorf("note that the call with %d tokens had no answer: %w", len(tokens), err)

@@ -297,9 +297,9 @@ func TestNobodyCares(t *testing.T) {
 	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('else', 'k')`)
 	p := newPostgres(t, db, "job")
 	claim(t, p, 2)
-	p.pool = nil
+	p.believer.pool = nil
 	must(t, p.Announce(t.Context(), add("a"), []string{"new"}))
-	p.pool = db
+	p.believer.pool = db
 	mustExec(t, db, `insert into bulksub.synced (topic, kind) values ('a', 'k')`)
 	claim(t, p, 2)
 	must(t, p.Announce(t.Context(), add("a"), []string{"new"}))

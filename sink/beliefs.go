@@ -17,7 +17,7 @@ const membership = 0x62756c6b_73756201
 // believe keeps bulksub.subscriptions true: what the service has acknowledged for
 // topics under sync goes there in the transaction of the results. Where no topic of
 // the results is under sync, that costs one question.
-func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error {
+func (b *believer) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error {
 	topics, gone := touched(results)
 	if len(topics) == 0 && !gone {
 		return nil
@@ -28,7 +28,7 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	ask.Queue(`select pg_advisory_xact_lock_shared($1)`, membership)
 	ask.Queue(`
 		select exists (select from bulksub.synced), array(select distinct topic from bulksub.synced where topic = any($1) and service = $2)`,
-		topics, p.caller.service).
+		topics, b.caller.service).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&some, &synced) })
 	if err := tx.SendBatch(ctx, &ask).Close(); err != nil {
 		return err
@@ -36,26 +36,26 @@ func (p *Postgres) believe(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	if len(synced) == 0 && !(some && gone) {
 		return nil
 	}
-	plausible, err := p.plausible(ctx, tx, results)
+	plausible, err := b.plausible(ctx, tx, results)
 	if err != nil {
 		return err
 	}
-	b := newBeliefs(results, synced)
-	if err := p.settle(ctx, tx, b, plausible); err != nil {
+	said := newBeliefs(results, synced)
+	if err := b.settle(ctx, tx, said, plausible); err != nil {
 		return err
 	}
-	return p.doubtAgain(ctx, tx, b)
+	return b.doubtAgain(ctx, tx, said)
 }
 
 // plausible reports whether any row of the job was ok. A service that knows none of the tokens may be the
 // wrong one: what it says is gone is then only doubted.
-func (p *Postgres) plausible(ctx context.Context, tx pgx.Tx, results []pipeline.Result) (bool, error) {
-	if p.someOK || slices.ContainsFunc(results, func(r pipeline.Result) bool { return r.Status == pipeline.OK }) {
-		p.someOK = true
+func (b *believer) plausible(ctx context.Context, tx pgx.Tx, results []pipeline.Result) (bool, error) {
+	if b.someOK || slices.ContainsFunc(results, func(r pipeline.Result) bool { return r.Status == pipeline.OK }) {
+		b.someOK = true
 		return true, nil
 	}
-	err := tx.QueryRow(ctx, `select exists (select from bulksub.records where job_id = $1 and status = 'ok')`, p.job.ID).Scan(&p.someOK)
-	return p.someOK, err
+	err := tx.QueryRow(ctx, `select exists (select from bulksub.records where job_id = $1 and status = 'ok')`, b.caller.job).Scan(&b.someOK)
+	return b.someOK, err
 }
 
 // touched lists the topics of what was done or tried, and says whether a token was
@@ -154,33 +154,33 @@ func newBeliefs(results []pipeline.Result, synced []string) beliefs {
 
 // settle brings the table up to date. Gone tokens go first: what is held besides
 // came later.
-func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible bool) error {
+func (b *believer) settle(ctx context.Context, tx pgx.Tx, said beliefs, plausible bool) error {
 	var gone []string
-	for token := range b.gone {
+	for token := range said.gone {
 		gone = append(gone, token)
 	}
 	var topics, tokens [words][]string
-	for about, w := range b.words {
+	for about, w := range said.words {
 		topics[w], tokens[w] = append(topics[w], about.topic), append(tokens[w], about.token)
 	}
 	var changes pgx.Batch
 	switch {
 	case len(gone) == 0:
 	case plausible:
-		changes.Queue(forgetTokens, gone, p.caller.service)
+		changes.Queue(forgetTokens, gone, b.caller.service)
 	default:
-		changes.Queue(forgetOurs, gone, p.caller.service, p.caller.number)
-		changes.Queue(doubtTokens, gone, p.caller.service)
+		changes.Queue(forgetOurs, gone, b.caller.service, b.caller.number)
+		changes.Queue(doubtTokens, gone, b.caller.service)
 	}
 	for w := range words {
 		if len(topics[w]) == 0 {
 			continue
 		}
-		changes.Queue(leave, topics[w], tokens[w], p.caller.number, w == held || w == absent)
+		changes.Queue(leave, topics[w], tokens[w], b.caller.number, w == held || w == absent)
 		if w == held || w == doubted {
-			changes.Queue(remember, topics[w], tokens[w], p.caller.number, p.job.ID, w == doubted)
+			changes.Queue(remember, topics[w], tokens[w], b.caller.number, b.caller.job, w == doubted)
 		} else {
-			changes.Queue(forget, topics[w], tokens[w], p.caller.number, w == unmoved)
+			changes.Queue(forget, topics[w], tokens[w], b.caller.number, w == unmoved)
 		}
 		if w == absent {
 			changes.Queue(contradict, topics[w], tokens[w])
@@ -192,15 +192,15 @@ func (p *Postgres) settle(ctx context.Context, tx pgx.Tx, b beliefs, plausible b
 // doubtAgain puts back in doubt what another row's call is still under way for: if this process is killed, nobody
 // hears the end of that call. The last result ends the doubt. An announcement that came before settle is counted as
 // under way here, and a later one waits for the commit.
-func (p *Postgres) doubtAgain(ctx context.Context, tx pgx.Tx, b beliefs) error {
+func (b *believer) doubtAgain(ctx context.Context, tx pgx.Tx, said beliefs) error {
 	left := make(map[string][]string)
-	for about := range b.words {
-		if p.underway.has(about) {
+	for about := range said.words {
+		if b.underway.has(about) {
 			left[about.topic] = append(left[about.topic], about.token)
 		}
 	}
 	for topic, tokens := range left {
-		_, err := tx.Exec(ctx, announce, topic, tokens, p.caller.number, p.job.ID, p.caller.lingers, p.owner, p.caller.service)
+		_, err := tx.Exec(ctx, announce, topic, tokens, b.caller.number, b.caller.job, b.caller.doubtFor, b.caller.owner, b.caller.service)
 		if err != nil {
 			return err
 		}

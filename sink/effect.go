@@ -24,7 +24,7 @@ func (p *Postgres) write(ctx context.Context, tx pgx.Tx, results []pipeline.Resu
 	if len(results) == 0 {
 		return nil
 	}
-	if err := p.copyIn(ctx, tx, results); err != nil {
+	if err := p.records.copyIn(ctx, tx, p.job.ID, results); err != nil {
 		return err
 	}
 	if err := p.believe(ctx, tx, results); err != nil {

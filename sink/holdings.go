@@ -11,6 +11,8 @@ import (
 // holdings are the segments in this process's hands. They are safe for concurrent use.
 type holdings struct {
 	onLoss func(segment int)
+	// restElsewhere: others held all that was left when we last asked for a segment. It is Claim's alone.
+	restElsewhere bool
 
 	mu      sync.Mutex
 	claims  map[int]*pipeline.Claim   // by the segment's number

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,23 +22,18 @@ import (
 // transaction, so that a process that slept through its lease writes nothing
 // (P9).
 type Postgres struct {
-	pool      *pgxpool.Pool
-	job       Job
-	owner     string // random: no two processes share one, whatever their host is called
-	process   string // where we run, for those who can see whether we still do
-	lease     time.Duration
-	retry     postgres.Retrier
-	effects   []Effect
-	metrics   ledgerMetrics
-	held      *holdings
-	idle      bool   // others held all that was left when we last asked for a segment
-	written   int64  // results that Record was given; it numbers them
-	room      []byte // the memory of the last COPY, for the next
-	caller    caller
-	underway  underway
-	gathering gathering
-	synced    atomic.Pointer[synced] // when we last looked
-	someOK    bool                   // a row of the job is ok, as far as Record knows
+	*believer // what the results say of topics under sync, for the same job
+
+	pool    *pgxpool.Pool
+	job     Job
+	owner   string // random: no two processes share one, whatever their host is called
+	process string // where we run, for those who can see whether we still do
+	lease   time.Duration
+	retry   postgres.Retrier
+	held    *holdings
+	records recordWriter
+	effects []Effect
+	metrics ledgerMetrics
 	// stopRenewing ends the renewing of the leases and waits for it.
 	stopRenewing func()
 }
@@ -72,15 +66,13 @@ const (
 // says. Close it after use: until then it renews its leases.
 func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked, patience time.Duration) (*Postgres, error) {
 	p := &Postgres{
-		pool:     pool,
-		owner:    rand.Text(),
-		process:  liveness.Here(),
-		lease:    leaseFor,
-		retry:    postgres.Retrier{Patience: patience, Timeout: commitTimeout},
-		metrics:  newLedgerMetrics(),
-		held:     newHoldings(),
-		caller:   newCaller("", time.Minute),
-		underway: underway{calls: make(map[belief]int)},
+		pool:    pool,
+		owner:   rand.Text(),
+		process: liveness.Here(),
+		lease:   leaseFor,
+		retry:   postgres.Retrier{Patience: patience, Timeout: commitTimeout},
+		metrics: newLedgerMetrics(),
+		held:    newHoldings(),
 	}
 	if err := p.open(ctx, name, asked); err != nil {
 		return nil, err
@@ -120,7 +112,7 @@ func (p *Postgres) open(ctx context.Context, name string, asked Asked) error {
 
 // find finds the job, or makes it.
 func (p *Postgres) find(ctx context.Context, name string, asked Asked) error {
-	return p.retry.Do(ctx, func(ctx context.Context, _ bool) (err error) {
+	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) (err error) {
 		if name == "" {
 			p.job, err = openSeries(ctx, p.pool, asked.series(), asked)
 		} else {
@@ -128,6 +120,10 @@ func (p *Postgres) find(ctx context.Context, name string, asked Asked) error {
 		}
 		return err
 	})
+	if err == nil {
+		p.believer = newBeliever(p.pool, p.retry, p.job.ID, p.owner)
+	}
+	return err
 }
 
 // takes reports why the job is not to be worked on by a command that asks this.

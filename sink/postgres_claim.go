@@ -16,7 +16,7 @@ import (
 // hold all that is left, each call is one short query.
 func (p *Postgres) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim, error) {
 	claim, err := p.claim(ctx, plan)
-	p.idle = errors.Is(err, pipeline.ErrHeldElsewhere)
+	p.held.restElsewhere = errors.Is(err, pipeline.ErrHeldElsewhere)
 	if err == nil {
 		err = p.lookForSyncs(ctx)
 	}
@@ -27,7 +27,7 @@ func (p *Postgres) Claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Cla
 // claim tries twice: a segment that is free and cannot be taken at the second try
 // either is locked by the last transaction of the process that held it, see evict.
 func (p *Postgres) claim(ctx context.Context, plan pipeline.Plan) (*pipeline.Claim, error) {
-	if p.idle {
+	if p.held.restElsewhere {
 		if err := p.nothingToTake(ctx); err != nil {
 			return nil, err
 		}
@@ -89,7 +89,7 @@ func (p *Postgres) takeOpen(ctx context.Context) (*pipeline.Claim, error) {
 				return err
 			}
 			if expired {
-				if _, err := tx.Exec(ctx, linger, p.job.ID, p.caller.lingers); err != nil {
+				if _, err := tx.Exec(ctx, linger, p.job.ID, p.caller.doubtFor); err != nil {
 					return err
 				}
 			}

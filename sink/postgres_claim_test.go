@@ -119,7 +119,7 @@ func TestStoppedTransactionIsEvicted(t *testing.T) {
 	defer tx.Rollback(t.Context())
 	_, _, err = a.fenced(t.Context(), tx, new(postgres.Backend), results(lost))
 	must(t, err)
-	must(t, a.copyIn(t.Context(), tx, results(lost)))
+	must(t, a.records.copyIn(t.Context(), tx, a.job.ID, results(lost)))
 	if _, err := b.Claim(t.Context(), plan(t, 1)); !errors.Is(err, pipeline.ErrHeldElsewhere) {
 		t.Fatal(err)
 	}

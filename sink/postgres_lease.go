@@ -167,7 +167,7 @@ func (p *Postgres) evict(ctx context.Context) {
 func (p *Postgres) bury(ctx context.Context, dead []string) error {
 	var freed int64
 	var acts pgx.Batch
-	acts.Queue(linger, p.job.ID, p.caller.lingers)
+	acts.Queue(linger, p.job.ID, p.caller.doubtFor)
 	acts.Queue(`update bulksub.segments set owner = null where job_id = $1 and not done and owner = any($2)`, p.job.ID, dead).
 		Exec(func(tag pgconn.CommandTag) error { freed = tag.RowsAffected(); return nil })
 	err := p.pool.SendBatch(ctx, &acts).Close()

@@ -18,7 +18,7 @@ import (
 func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error {
 	var taken []pipeline.Result
 	var refused int
-	defer func() { p.written += int64(len(results)) }()
+	defer func() { p.records.written += int64(len(results)) }()
 	var last postgres.Backend
 	err := p.retry.Do(ctx, func(ctx context.Context, first bool) error {
 		if !first {
@@ -94,7 +94,7 @@ func (p *Postgres) missing(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	var there bool
 	c := results[0].Claim
 	err := tx.QueryRow(ctx, `select exists (select from bulksub.records where job_id = $1 and segment = $2 and fence = $3 and first >= $4)`,
-		p.job.ID, c.Segment.Number, c.Fence, p.written).Scan(&there)
+		p.job.ID, c.Segment.Number, c.Fence, p.records.written).Scan(&there)
 	if there {
 		return nil, err
 	}

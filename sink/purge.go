@@ -57,11 +57,11 @@ func (p *Purger) take(ctx context.Context) (jobs []Job, kept []string, err error
 		(lingers is null or lingers < clock_timestamp()) and
 		not exists (select from bulksub.segments s where s.job_id = j.id and not s.done and s.owner is not null and s.lease_end + $3::interval > clock_timestamp())`
 	const archived = `exists (select from bulksub.pruned p where p.job_id = j.id and p.restored_at is null)`
-	_, err = p.Pool.Exec(ctx, `update bulksub.jobs j set state = 'purging' where `+old+` and ($4 or not `+archived+`)`, p.Name, p.Older, usually, p.Archive)
+	_, err = p.Pool.Exec(ctx, `update bulksub.jobs j set state = 'purging' where `+old+` and ($4 or not `+archived+`)`, p.Name, p.Older, usualDoubt, p.Archive)
 	if err != nil {
 		return nil, nil, err
 	}
-	rows, _ := p.Pool.Query(ctx, `select name from bulksub.jobs j where `+old+` and `+archived+` order by id`, p.Name, p.Older, usually)
+	rows, _ := p.Pool.Query(ctx, `select name from bulksub.jobs j where `+old+` and `+archived+` order by id`, p.Name, p.Older, usualDoubt)
 	if kept, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
 		return nil, nil, err
 	}

@@ -46,9 +46,15 @@ func bundles(results []pipeline.Result, first int64) []bundle {
 	return all
 }
 
-func (p *Postgres) copyIn(ctx context.Context, tx pgx.Tx, results []pipeline.Result) error {
-	from := &copyBinary{job: p.job.ID, left: bundles(results, p.written), text: []byte(copyHeader), room: p.room}
-	defer func() { p.room = from.retire() }()
+// recordWriter writes the results of this process into bulksub.records.
+type recordWriter struct {
+	written int64  // results that Record was given: it numbers what is written
+	buffer  []byte // of the last COPY, for the next
+}
+
+func (w *recordWriter) copyIn(ctx context.Context, tx pgx.Tx, job int64, results []pipeline.Result) error {
+	from := &copyBinary{job: job, left: bundles(results, w.written), text: []byte(copyHeader), buffer: w.buffer}
+	defer func() { w.buffer = from.retire() }()
 	_, err := tx.Conn().PgConn().CopyFrom(ctx, from, copyRecords)
 	return err
 }
@@ -57,23 +63,23 @@ func (p *Postgres) copyIn(ctx context.Context, tx pgx.Tx, results []pipeline.Res
 // Format"), one at a time: numbers are big-endian, and a field follows its length.
 //
 // When the connection is lost, pgconn.CopyFrom returns while a goroutine of its own may still
-// read. After retire it gets nothing more: the results and the room are used for something else by then.
+// read. After retire it gets nothing more: the results and the buffer are used for something else by then.
 type copyBinary struct {
 	mu      sync.Mutex
 	job     int64
 	left    []bundle
 	text    []byte // written and not yet read
-	room    []byte // for the next bundle
+	buffer  []byte // for the next bundle
 	ended   bool
 	retired bool
 }
 
-// retire ends the reading, and returns the room.
+// retire ends the reading, and returns the buffer.
 func (c *copyBinary) retire() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.retired = true
-	return c.room
+	return c.buffer
 }
 
 var errRetired = errors.New("the copy is over")
@@ -91,8 +97,8 @@ func (c *copyBinary) Read(p []byte) (int, error) {
 	if len(c.text) == 0 {
 		switch {
 		case len(c.left) > 0:
-			c.room = appendBundle(c.room[:0], c.job, c.left[0])
-			c.text, c.left = c.room, c.left[1:]
+			c.buffer = appendBundle(c.buffer[:0], c.job, c.left[0])
+			c.text, c.left = c.buffer, c.left[1:]
 		case !c.ended:
 			c.text, c.ended = []byte{0xff, 0xff}, true
 		default:

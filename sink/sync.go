@@ -110,7 +110,7 @@ func Compare(ctx context.Context, pool *pgxpool.Pool, asked Asked, s Sync, servi
 		}
 		topics, fresh, err := s.covers(ctx, tx, asked.kind())
 		if err == nil {
-			hindered = newCaller(service, longest).unhindered(ctx, tx, 0, topics, fresh)
+			hindered = newCaller(0, "").calling(service, longest).unhindered(ctx, tx, topics, fresh)
 		}
 		if !ours(hindered) {
 			err = cmp.Or(err, hindered)
@@ -188,7 +188,7 @@ func (p *Postgres) planAlone(ctx context.Context, tx pgx.Tx, s Sync) (d Differen
 	if err != nil {
 		return d, err
 	}
-	return d, p.caller.unhindered(ctx, tx, p.job.ID, topics, fresh)
+	return d, p.caller.unhindered(ctx, tx, topics, fresh)
 }
 
 // covered lists the topics of the sync, and those that come under sync with it.

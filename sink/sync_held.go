@@ -60,11 +60,11 @@ func (p *Postgres) alone(ctx context.Context, tx pgx.Tx) error {
 }
 
 // unhindered makes sure that a job that calls so may sync the topics, of which the fresh ones come under sync now.
-func (c caller) unhindered(ctx context.Context, tx pgx.Tx, job int64, topics, fresh []string) error {
+func (c caller) unhindered(ctx context.Context, tx pgx.Tx, topics, fresh []string) error {
 	if err := c.sameService(ctx, tx, topics); err != nil {
 		return err
 	}
-	return c.newcomers(ctx, tx, job, fresh)
+	return c.newcomers(ctx, tx, fresh)
 }
 
 // sameService makes sure that what is believed of the topics is believed of the service that is called.
@@ -91,7 +91,7 @@ func (e *OtherServiceError) Error() string {
 
 // newcomers makes sure that no call is on its way for a topic that comes under sync now: its job
 // has not announced it, and it could be done after ours.
-func (c caller) newcomers(ctx context.Context, tx pgx.Tx, job int64, topics []string) error {
+func (c caller) newcomers(ctx context.Context, tx pgx.Tx, topics []string) error {
 	var other string
 	var atWork bool
 	var until time.Time
@@ -105,7 +105,7 @@ func (c caller) newcomers(ctx context.Context, tx pgx.Tx, job int64, topics []st
 			and asked->>'command' <> 'info' and not exists (select from bulksub.plans where job_id = j.id)
 			and exists (select from new where asked ? 'topic column' or topic in (asked->>'from', asked->>'to')
 				or topic = any(string_to_array(asked->>'topic', ', ')))
-		limit 1`, job, c.lingers, topics).Scan(&other, &atWork, &until)
+		limit 1`, c.job, c.doubtFor, topics).Scan(&other, &atWork, &until)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil

@@ -27,21 +27,21 @@ func (s *synced) has(topic string) bool {
 
 // lookForSyncs finds out which topics are under sync. It waits for a sync that is about to
 // take its topics, so that either we announce our calls or it finds us at work, see newcomers.
-func (p *Postgres) lookForSyncs(ctx context.Context) error {
-	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
+func (b *believer) lookForSyncs(ctx context.Context) error {
+	err := b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		var topics []string
 		var ask pgx.Batch
 		ask.Queue(`select pg_advisory_xact_lock_shared($1)`, membership)
-		ask.Queue(`select array(select distinct topic from bulksub.synced where service = $1 limit $2)`, p.caller.service, mostSynced+1).
+		ask.Queue(`select array(select distinct topic from bulksub.synced where service = $1 limit $2)`, b.caller.service, mostSynced+1).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&topics) })
-		if err := p.pool.SendBatch(ctx, &ask).Close(); err != nil {
+		if err := b.pool.SendBatch(ctx, &ask).Close(); err != nil {
 			return err
 		}
 		s := &synced{topics: make(map[string]struct{}), many: len(topics) > mostSynced}
 		for _, topic := range topics {
 			s.topics[topic] = struct{}{}
 		}
-		p.synced.Store(s)
+		b.synced.Store(s)
 		return nil
 	})
 	if err != nil {
