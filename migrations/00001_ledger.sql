@@ -17,7 +17,7 @@ create table bulksub.jobs (
 	ended       bigint      not null default 0, -- how often its end has been reached
 	outcome     json,       -- what all of its processes tell, since then
 	let_go      bigint      not null default 0, -- rows that are not found and may be pruned whatever their share: a person has said so
-	lingers     timestamptz -- until when a call may yet be carried out that nobody has heard the end of
+	unheard_until timestamptz -- until when the service may carry out a call of which nobody has heard the end
 );
 create index jobs_series on bulksub.jobs (series, id);
 
@@ -116,8 +116,8 @@ create table bulksub.tokens (
 	pruned_at  timestamptz
 );
 
--- The topics that syncs look after. What any job does to them goes into
--- bulksub.subscriptions in the transaction that records its results.
+-- The topics that syncs look after: they are under sync. What any job does to them goes into bulksub.subscriptions,
+-- before each call and in the transaction that records its results.
 create table bulksub.synced (
 	topic text        collate "C" not null check (topic <> ''),
 	kind  text        not null check (kind <> ''), -- what the sync was asked, whatever its jobs are called
@@ -126,15 +126,16 @@ create table bulksub.synced (
 	primary key (topic, kind)
 );
 
--- What the service is believed to hold for them.
+-- What the service is believed to hold for them: a row is a subscription that it holds, or that it may hold if the row is in
+-- doubt. There is none for what it does not hold. sink/beliefs.go has what each event makes of a row.
 create table bulksub.subscriptions (
 	topic   text        collate "C" not null,
 	token   text        collate "C" not null,
-	since   timestamptz not null default clock_timestamp(), -- when the service last said so; -infinity: never
-	doubted timestamptz, -- in doubt: a call that changes it was begun, and may be carried out until then
-	caller  bigint,      -- the process that makes the call; 0: the end of some call will not be heard of
-	earlier timestamptz, -- until when one that came before the caller's may be; -infinity: it was over by then; null: there is none
-	job_id  bigint      not null -- that was the last to say something of it
+	since   timestamptz not null default clock_timestamp(), -- when the service last said that it holds it; -infinity: never
+	doubted timestamptz, -- null: not in doubt; else until when a call may change it
+	caller  bigint,      -- the process whose call that is; 0: nobody will hear how the call ended
+	earlier timestamptz, -- the doubted of another call, which was there when the caller announced; -infinity: that time was past; null: no other call
+	job_id  bigint      not null -- the last job that said something of it, and may say more while it is at work; 0: none
 );
 -- A token can be longer than an index takes, and 128 bits tell tokens apart.
 create unique index subscriptions_token on bulksub.subscriptions (hashtextextended(token, 0), hashtextextended(token, 1), topic);

@@ -89,7 +89,7 @@ func (p *Postgres) takeOpen(ctx context.Context) (*pipeline.Claim, error) {
 				return err
 			}
 			if expired {
-				if _, err := tx.Exec(ctx, linger, p.job.ID, p.caller.doubtFor); err != nil {
+				if _, err := tx.Exec(ctx, unheard.sql, unheard.with(p.caller.unheard())...); err != nil {
 					return err
 				}
 			}

@@ -124,10 +124,10 @@ func (p *Postgres) lookAround(ctx context.Context, from int) (free, held bool, e
 			from bulksub.segments where job_id = $1 and not done and number <> all($3) and number >= $4`, p.job.ID, p.owner, p.held.numbers(), from)
 		var dead []string
 		var owner, process string
-		var ended bool
-		_, err := pgx.ForEachRow(rows, []any{&owner, &process, &ended}, func() error {
+		var unheld bool
+		_, err := pgx.ForEachRow(rows, []any{&owner, &process, &unheld}, func() error {
 			switch {
-			case ended:
+			case unheld:
 				free = true
 			case liveness.Dead(process):
 				dead = append(dead, owner)
@@ -167,7 +167,7 @@ func (p *Postgres) evict(ctx context.Context) {
 func (p *Postgres) bury(ctx context.Context, dead []string) error {
 	var freed int64
 	var acts pgx.Batch
-	acts.Queue(linger, p.job.ID, p.caller.doubtFor)
+	unheard.queue(&acts, p.caller.unheard())
 	acts.Queue(`update bulksub.segments set owner = null where job_id = $1 and not done and owner = any($2)`, p.job.ID, dead).
 		Exec(func(tag pgconn.CommandTag) error { freed = tag.RowsAffected(); return nil })
 	err := p.pool.SendBatch(ctx, &acts).Close()

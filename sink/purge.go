@@ -54,7 +54,7 @@ func (p *Purger) Purge(ctx context.Context) (deleted, kept []string, err error) 
 func (p *Purger) take(ctx context.Context) (jobs []Job, kept []string, err error) {
 	const old = `
 		$1 in ('', name) and state in ('done', 'cancelled', 'overtaken') and finished_at <= clock_timestamp() - $2::interval and
-		(lingers is null or lingers < clock_timestamp()) and
+		(unheard_until is null or unheard_until < clock_timestamp()) and
 		not exists (select from bulksub.segments s where s.job_id = j.id and not s.done and s.owner is not null and s.lease_end + $3::interval > clock_timestamp())`
 	const archived = `exists (select from bulksub.pruned p where p.job_id = j.id and p.restored_at is null)`
 	_, err = p.Pool.Exec(ctx, `update bulksub.jobs j set state = 'purging' where `+old+` and ($4 or not `+archived+`)`, p.Name, p.Older, usualDoubt, p.Archive)

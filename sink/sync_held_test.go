@@ -148,7 +148,7 @@ func TestNewTopicWaitsForTheDead(t *testing.T) {
 				t.Fatalf("the topic is under sync: %v", err)
 			}
 			wantText(t, err.Error(), "what job job has sent may be carried out until ")
-			mustExec(t, db, `update bulksub.jobs set lingers = clock_timestamp()`)
+			mustExec(t, db, `update bulksub.jobs set unheard_until = clock_timestamp()`)
 			stage(t, newPostgres(t, db, "late"), wish(t, db, "news", some("news", 1, 3)))
 		})
 	}

@@ -45,7 +45,7 @@ func (p *program) later(db *pgxpool.Pool) {
 	_, err := db.Exec(p.t.Context(), `select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)
 	if err == nil {
 		_, err = db.Exec(p.t.Context(), `
-			with leases as (update bulksub.segments set lease_end = lease_end - interval '10 minutes'), jobs as (update bulksub.jobs set lingers = null)
+			with leases as (update bulksub.segments set lease_end = lease_end - interval '10 minutes'), jobs as (update bulksub.jobs set unheard_until = null)
 			update bulksub.subscriptions set doubted = doubted - interval '10 minutes'`)
 	}
 	if err != nil {
