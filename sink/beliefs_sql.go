@@ -83,8 +83,8 @@ var (
 // A result begins with bringBack. Then subscribed and failed are remember, refused is forget, and
 // unsubscribed is forget and contradict.
 var (
-	// bringBack puts the foreign doubt back that the call of this process came on top of. If that
-	// doubt was over, a call that was carried out ends it, and one that failed or was refused does not.
+	// bringBack puts back the foreign doubt that was there when this process announced its call. A foreign
+	// doubt that was over then is put back only if the call failed or was refused: one that was carried out ends it.
 	bringBack = named(`
 		update bulksub.subscriptions s set doubted = s.earlier, earlier = null, caller = 0, job_id = 0
 		from unnest(@topics::text[], @tokens::text[]) as was (topic, token)
