@@ -2,34 +2,35 @@ package sink
 
 import "sync"
 
-// gathering joins announcements: what comes while one is on its way goes together into the next one.
-// Where a call has one token, hundreds are announced at a time. It is safe for concurrent use.
+// gathering joins announcements: those that come while one is being made are made together, as the next
+// one. Where each call has one token, hundreds of calls are announced at a time. It is safe for
+// concurrent use.
 type gathering struct {
-	mu   sync.Mutex
-	next *announcement // nil: nothing waits
-	way  sync.Mutex    // held while an announcement is on its way
+	mu     sync.Mutex
+	next   *announcement // open to join; nil: nobody waits
+	making sync.Mutex    // held while an announcement is being made
 }
 
-// announcement is what is told the database at a time.
+// announcement is what the database is told in one round trip.
 type announcement struct {
-	tokens map[string][]string // of each topic
+	tokens map[string][]string // by topic
 	synced map[string]bool     // the topics that turned out to be under sync
 	err    error
-	over   chan struct{}
+	made   chan struct{} // closed when synced and err are there
 }
 
-// say joins the next announcement, and returns when it is over. Whoever joins it first makes it.
+// say joins the next announcement, and returns when it is made. Whoever joins it first makes it.
 func (g *gathering) say(topic string, tokens []string, announce func(*announcement)) *announcement {
 	said, first := g.join(topic, tokens)
 	if first {
-		g.way.Lock()
-		defer g.way.Unlock()
-		g.leave()
-		defer close(said.over)
+		g.making.Lock()
+		defer g.making.Unlock()
+		g.close()
+		defer close(said.made)
 		announce(said)
 		return said
 	}
-	<-said.over
+	<-said.made
 	return said
 }
 
@@ -38,14 +39,14 @@ func (g *gathering) join(topic string, tokens []string) (next *announcement, fir
 	defer g.mu.Unlock()
 	if g.next == nil {
 		first = true
-		g.next = &announcement{tokens: make(map[string][]string), synced: make(map[string]bool), over: make(chan struct{})}
+		g.next = &announcement{tokens: make(map[string][]string), synced: make(map[string]bool), made: make(chan struct{})}
 	}
 	g.next.tokens[topic] = append(g.next.tokens[topic], tokens...)
 	return g.next, first
 }
 
-// leave closes the announcement: those who come now join another.
-func (g *gathering) leave() {
+// close lets nobody else join: those who come now wait for the announcement after this one.
+func (g *gathering) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.next = nil

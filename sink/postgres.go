@@ -46,9 +46,9 @@ type Job struct {
 	Name  string
 	Asked Asked
 	API   string // by which its calls go; "": not said yet
-	Done  bool   // it had ended when it was opened, with no row left to ask again
+	Done  bool   // when it was opened it had ended, and had no failed row to send again
 	state string
-	ended int64 // how often its end had been reached
+	ends  int64 // how often its end had been reached
 }
 
 const (
@@ -58,12 +58,12 @@ const (
 	commitTimeout = 30 * time.Second
 )
 
-// OpenPostgres opens the job with the name, which it makes if there is none. If
-// name is empty, it is made from what is asked: an unfinished job of that name
-// goes on, but for a sync that has a plan already; after that, and after a finished job,
-// a new one begins, and it is a [*HeldError] if another process is at work on it. A job that was asked something else is a
-// [*MismatchError], and one that was cancelled a [*ClosedError]. A database that goes away is waited for as long as patience
-// says. Close it after use: until then it renews its leases.
+// OpenPostgres opens the job of that name, or makes it if there is none. If name is empty, a name is made from
+// what is asked, with a number: the last such job goes on if it is not finished, and else the next one begins. An
+// unfinished sync that has a plan does not go on without its name either: it is ended, and the next one
+// plans anew. The error is a [*HeldError] if name is empty and another process is at work on the job, a [*MismatchError] if
+// the job was asked something else, and a [*ClosedError] if it was cancelled. A database that goes away is waited
+// for as long as patience says. Close the sink after use: until then it renews its leases.
 func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked, patience time.Duration) (*Postgres, error) {
 	p := &Postgres{
 		pool:    pool,
@@ -81,8 +81,8 @@ func OpenPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked As
 	return p, nil
 }
 
-// OnLoss has tell called, once for each, with the segments of ours that another process
-// has taken over; 0 is the end of the job. Call it before the first Claim.
+// OnLoss has tell called with the number of each segment of this process that another one takes over; 0 is
+// the end of the job. Call it before the first Claim.
 func (p *Postgres) OnLoss(tell func(segment int)) { p.held.onLoss = tell }
 
 // Job is the job that was opened.
@@ -134,8 +134,8 @@ func (j Job) takes(asked Asked) error {
 	return closed(j.Name, j.state)
 }
 
-// InspectPostgres finds the job that [OpenPostgres] would go on with, with its errors, and changes
-// nothing. It would make a new one if the error is [pgx.ErrNoRows].
+// InspectPostgres finds the job that [OpenPostgres] would go on with, and changes nothing. It returns the
+// errors that OpenPostgres would return, and [pgx.ErrNoRows] if OpenPostgres would make a new job.
 func InspectPostgres(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked) (Job, error) {
 	which, by := "name = $1", name
 	if name == "" {
@@ -159,13 +159,12 @@ const selectJob = `select id, name, asked, state, coalesce(api, ''), ended from 
 
 func scanJob(row pgx.Row) (Job, error) {
 	var j Job
-	err := row.Scan(&j.ID, &j.Name, &j.Asked, &j.state, &j.API, &j.ended)
+	err := row.Scan(&j.ID, &j.Name, &j.Asked, &j.state, &j.API, &j.ends)
 	j.Done = j.state == StateDone
 	return j, err
 }
 
-// FindJob looks a job up by its name. There is none if the error is
-// [pgx.ErrNoRows].
+// FindJob looks a job up by its name. The error is [pgx.ErrNoRows] if there is none.
 func FindJob(ctx context.Context, pool *pgxpool.Pool, name string) (Job, error) {
 	return scanJob(pool.QueryRow(ctx, selectJob+"where name = $1", name))
 }
@@ -178,8 +177,8 @@ func openNamed(ctx context.Context, pool *pgxpool.Pool, name string, asked Asked
 	return FindJob(ctx, pool, name)
 }
 
-// openSeries opens the unfinished job of a series, or makes the next one. Its
-// number is higher than every number taken, also by jobs that users named.
+// openSeries opens the unfinished job of a series, or makes the next one, with a number above all that are
+// taken, also by jobs that users named.
 func openSeries(ctx context.Context, pool *pgxpool.Pool, series string, asked Asked) (Job, error) {
 	for {
 		last, err := scanJob(pool.QueryRow(ctx, selectJob+"where series = $1 order by state = 'open' desc, id desc limit 1", series))
@@ -204,9 +203,9 @@ func openSeries(ctx context.Context, pool *pgxpool.Pool, series string, asked As
 	}
 }
 
-// reopen makes the failed rows of a finished job open again: their segments are
-// claimed once more, and the claim forgets them. Job and segments change
-// together, and one process after the other.
+// reopen opens a finished job again if it has failed rows, and the segments of those rows with it. Whoever
+// claims such a segment forgets its failed results and sends the rows again. The lock on the job lets one process do
+// this at a time.
 func (p *Postgres) reopen(ctx context.Context) error {
 	if !p.job.Done {
 		return nil
@@ -236,14 +235,13 @@ func (p *Postgres) reopenFailed(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// Counts counts the results, those of earlier runs and of other processes
-// included.
+// Counts counts the results of the job, with those of earlier runs and of other processes.
 func (p *Postgres) Counts(ctx context.Context) (pipeline.Counts, error) {
 	return p.job.Counts(ctx, p.pool, p.retry)
 }
 
-// Counts counts the results that the job has now: it adds up what finished segments have noted, and looks only into
-// those that are open.
+// Counts counts the results that the job has now: it adds up the counts that finished segments have noted, and counts
+// the results of open ones.
 func (j Job) Counts(ctx context.Context, pool *pgxpool.Pool, retry postgres.Retrier) (pipeline.Counts, error) {
 	counts := make(pipeline.Counts)
 	err := retry.Do(ctx, func(ctx context.Context, _ bool) error {
@@ -274,8 +272,8 @@ func countsOf(job string) string {
 		) as found group by status`
 }
 
-// Close gives the segments in our hands back, so that the next process need not
-// wait for the leases to end, and stops renewing them.
+// Close stops renewing the leases and gives the segments back, so that the next process need not wait until
+// the leases run out.
 func (p *Postgres) Close() error {
 	p.stopRenewing()
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)

@@ -71,7 +71,7 @@ func (p *Postgres) waitForEnd(ctx context.Context) (*pipeline.Claim, json.RawMes
 		case err != nil:
 			return nil, nil, fmt.Errorf("look for the end of job %s: %w", p.job.Name, err)
 		case now.over:
-			p.job.ended = now.ended
+			p.job.ends = now.ended
 			return nil, now.outcome, nil
 		}
 		if err := closed(p.job.Name, now.state); err != nil {
@@ -112,7 +112,7 @@ func (p *Postgres) lookAtEnd(ctx context.Context, q postgres.Querier) (now atEnd
 			ended, ended > $2, case when ended > $2 then outcome end,
 			e.owner is null or e.owner = $3 or e.lease_end < clock_timestamp(), coalesce(e.owner, ''), coalesce(e.process, '')
 		from bulksub.jobs j left join bulksub.segments e on e.job_id = j.id and e.number = 0 where j.id = $1`,
-		p.job.ID, p.job.ended, p.owner).Scan(&now.state, &now.left, &now.ended, &now.over, &now.outcome, &now.free, &now.owner, &now.process)
+		p.job.ID, p.job.ends, p.owner).Scan(&now.state, &now.left, &now.ended, &now.over, &now.outcome, &now.free, &now.owner, &now.process)
 	return now, err
 }
 

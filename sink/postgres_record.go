@@ -12,9 +12,9 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// Record writes the results, with the effects, in one transaction that first locks
-// their segments and compares the fences. If the outcome of a commit is unknown, the ledger is
-// asked before anything is written again, and the transaction that may still hold the locks is ended.
+// Record writes the results, with the effects, in one transaction that first locks their segments and
+// compares the fences. If it is not known whether a commit succeeded, Record ends the session that may still
+// hold the locks, and then asks the ledger before it writes again.
 func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error {
 	var taken []pipeline.Result
 	var refused int
@@ -27,17 +27,17 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 			}
 		}
 		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) error {
-			ours, lost, err := p.fenced(ctx, tx, &last, results)
+			kept, lost, err := p.fenced(ctx, tx, &last, results)
 			if err != nil {
 				return err
 			}
-			taken, refused = ours, lost
+			taken, refused = kept, lost
 			if !first {
-				if ours, err = p.missing(ctx, tx, ours); err != nil {
+				if kept, err = p.missing(ctx, tx, kept); err != nil {
 					return err
 				}
 			}
-			return p.write(ctx, tx, ours)
+			return p.write(ctx, tx, kept)
 		})
 	})
 	if err != nil {
@@ -51,8 +51,8 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 	return nil
 }
 
-// fenced locks the segments of the results and drops the results of those that
-// are no longer ours: refused is how many segments that are. It notes whose the locks are.
+// fenced locks the segments of the results, and drops the results of segments that another process has
+// taken: refused is the number of those segments. holder becomes the session that has the locks.
 func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, holder *postgres.Backend, results []pipeline.Result) (kept []pipeline.Result, refused int, err error) {
 	lost := make(map[*pipeline.Claim]bool)
 	var numbers []int
@@ -85,8 +85,8 @@ func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, holder *postgres.Backe
 	return slices.DeleteFunc(slices.Clone(results), func(r pipeline.Result) bool { return lost[r.Claim] }), len(lost), nil
 }
 
-// missing drops the results that an earlier try has written after all: they are all there,
-// under the numbers that they were to have.
+// missing returns the results if no earlier try has written them, and none if one has. A try writes all of
+// them or none, and numbers its records from written on.
 func (p *Postgres) missing(ctx context.Context, tx pgx.Tx, results []pipeline.Result) ([]pipeline.Result, error) {
 	if len(results) == 0 {
 		return nil, nil
@@ -101,9 +101,9 @@ func (p *Postgres) missing(ctx context.Context, tx pgx.Tx, results []pipeline.Re
 	return results, err
 }
 
-// Finish closes a segment and notes the counts of its results. One of which the ledger holds other results
-// than were written, as after a failover to a standby that had missed the last commits, is not closed but given up,
-// to be claimed and asked about again.
+// Finish closes a segment and notes the counts of its results. If the ledger does not hold as many results as
+// were written, as after a failover to a standby that had missed the last commits, the segment is not closed but
+// given up: it will be claimed again, and its rows without a result sent again.
 func (p *Postgres) Finish(ctx context.Context, c *pipeline.Claim) error {
 	number := c.Segment.Number
 	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {

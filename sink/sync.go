@@ -22,17 +22,17 @@ type Sync struct {
 	// topic, if Topic is empty.
 	Relation *postgres.Relation
 	Topic    string
-	// AssertAll sends what is believed already again, OlderThan only what the
-	// service has not acknowledged for so long; 0: nothing.
+	// AssertAll subscribes again everything that is wanted and believed. OlderThan does so
+	// only if the service has not acknowledged it for so long; 0: for nothing.
 	AssertAll bool
 	OlderThan time.Duration
 	// Batch is how many tokens a call takes: for Difference.Batches.
 	Batch int
 
-	AllowEmpty bool    // nothing at all may be wanted
+	AllowEmpty bool    // the wanted set may be empty
 	MaxRemove  float64 // the share of what is believed that may be removed; 1: all of it
 
-	busy []int64 // jobs at work, which will themselves say what became of what they send
+	busy []int64 // the jobs at work: each will itself record what has become of the subscriptions that it changes
 }
 
 // Difference counts what a sync is to send.
@@ -42,7 +42,7 @@ type Difference struct {
 	Add        int64 `json:"add"`        // wanted and not believed
 	Assert     int64 `json:"assert"`     // wanted, believed and sent again
 	Remove     int64 `json:"remove"`     // believed and not wanted
-	Doubted    int64 `json:"doubted"`    // of those, the service has never said that it holds them
+	Doubted    int64 `json:"doubted"`    // the part of Remove that the service has never said it holds
 	Duplicates int64 `json:"duplicates"` // rows beyond the first for a token and topic that is sent
 	Malformed  int64 `json:"malformed"`  // rows whose token or topic is not worth a call
 	Batches    int64 `json:"batches"`
@@ -81,21 +81,20 @@ func (s Sync) brake(d Difference) error {
 	return nil
 }
 
-// sure is what would be removed of what is believed, without what may never have been held: to
-// remove that is no accident.
+// sure leaves out, of what would be removed and of what is believed, the subscriptions that the service has
+// never said it holds: to remove those is no accident.
 func (d Difference) sure() (removed, of int64) { return d.Remove - d.Doubted, d.Believed - d.Doubted }
 
 const (
 	// planning is the advisory lock under which syncs are planned, one after the
 	// other.
 	planning = 0x62756c6b_73756202
-	// planTimeout bounds the computing of a difference, and the waiting for that of
-	// another process.
+	// planTimeout is how long a plan may take, with the wait for another process that plans.
 	planTimeout = time.Hour
 )
 
-// Compare computes the difference and changes nothing. Its errors are those of [Postgres.Stage], but that
-// it does not look for other syncs; service and longest are those of [Postgres.Calls].
+// Compare computes the difference and changes nothing. Its errors are those of [Postgres.Stage], except that
+// it does not look for other syncs. service and longest are what [Postgres.Calls] takes.
 func Compare(ctx context.Context, pool *pgxpool.Pool, asked Asked, s Sync, service string, longest time.Duration) (d Difference, err error) {
 	var hindered error
 	err = pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
@@ -112,7 +111,7 @@ func Compare(ctx context.Context, pool *pgxpool.Pool, asked Asked, s Sync, servi
 		if err == nil {
 			hindered = newCaller(0, "").calling(service, longest).unhindered(ctx, tx, topics, fresh)
 		}
-		if !ours(hindered) {
+		if !refuses(hindered) {
 			err = cmp.Or(err, hindered)
 		}
 		return err
@@ -123,7 +122,8 @@ func Compare(ctx context.Context, pool *pgxpool.Pool, asked Asked, s Sync, servi
 	return d, cmp.Or(s.brake(d), hindered)
 }
 
-// covers lists the topics that the sync would have, and those that would come under sync with it.
+// covers lists the topics that the sync would have, and as fresh those of them that would come under sync
+// with it.
 func (s Sync) covers(ctx context.Context, tx pgx.Tx, kind string) (topics, fresh []string, err error) {
 	rows, _ := tx.Query(ctx, s.with(kind)+` select topic from covered`)
 	if topics, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
@@ -134,13 +134,13 @@ func (s Sync) covers(ctx context.Context, tx pgx.Tx, kind string) (topics, fresh
 	return topics, fresh, err
 }
 
-// Stage computes the difference in the database, by one statement and in one
-// transaction that leaves all of it or nothing: the topics are under sync from
-// then on, and the rows to send are those of [Postgres.Planned]. A job that has
-// a plan keeps it; a process that finds another at planning waits. It is a
-// [*SyncBrakeError] if the difference looks like an accident, a [*HeldError]
-// if another sync is at work on the same topic, or another job may yet change one that comes under
-// sync now, and an [*OtherServiceError] if that would call another service.
+// Stage makes the plan of the job, in the database and in one transaction: the topics of the sync are
+// under sync from then on, and the rows to send are those of [Postgres.Planned]. A job that has a plan
+// keeps it. Stage waits while another process plans. The error is
+//   - a [*SyncBrakeError] if the difference looks like an accident,
+//   - a [*HeldError] if another sync is at work on a topic of this one, or if another job may still change a
+//     topic that comes under sync now,
+//   - an [*OtherServiceError] if a topic is under sync for another service.
 func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) {
 	var refused error
 	retry := postgres.Retrier{Patience: p.retry.Patience, Timeout: planTimeout}
@@ -149,7 +149,7 @@ func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) 
 			d, err = p.planAlone(ctx, tx, s)
 			return err
 		})
-		if ours(err) {
+		if refuses(err) {
 			refused, err = err, nil
 		}
 		return err
@@ -160,17 +160,17 @@ func (p *Postgres) Stage(ctx context.Context, s Sync) (d Difference, err error) 
 	return d, refused
 }
 
-// ours reports whether it is not the database that refuses: asking again would
-// change nothing.
-func ours(err error) bool {
+// refuses reports whether the error refuses the plan. It is not the database's then, and to try again
+// would change nothing.
+func refuses(err error) bool {
 	_, brake := errors.AsType[*SyncBrakeError](err)
 	_, held := errors.AsType[*HeldError](err)
 	_, other := errors.AsType[*OtherServiceError](err)
 	return brake || held || other
 }
 
-// planAlone plans while no other process does. Who was at work before has not seen the topics
-// under sync: commits are over before this one, and it is held off by calls.
+// planAlone plans while no other process plans. A job that was at work before does not know the topics
+// that come under sync now: membership waits for its commits, and its calls make unhindered refuse.
 func (p *Postgres) planAlone(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, err error) {
 	if _, err := tx.Exec(ctx, planSettings+fmt.Sprintf("; select pg_advisory_xact_lock(%d)", planning)); err != nil {
 		return d, err
@@ -191,7 +191,7 @@ func (p *Postgres) planAlone(ctx context.Context, tx pgx.Tx, s Sync) (d Differen
 	return d, p.caller.unhindered(ctx, tx, topics, fresh)
 }
 
-// covered lists the topics of the sync, and those that come under sync with it.
+// covered lists the topics of the sync, and as fresh those that come under sync with it.
 func (p *Postgres) covered(ctx context.Context, tx pgx.Tx) (topics, fresh []string, err error) {
 	err = tx.QueryRow(ctx, `
 		select array(select topic from bulksub.synced where kind = $1),
@@ -200,7 +200,7 @@ func (p *Postgres) covered(ctx context.Context, tx pgx.Tx) (topics, fresh []stri
 	return topics, fresh, err
 }
 
-// planSettings are for a statement that may take minutes, and may sort and hash
+// planSettings are for a statement that may take minutes, and that may sort and hash
 // millions of tokens.
 const planSettings = `set local statement_timeout = 0; set local work_mem = '64MB'`
 
@@ -224,14 +224,14 @@ func (p *Postgres) plan(ctx context.Context, tx pgx.Tx, s Sync) (d Difference, e
 	return d, err
 }
 
-// overtake ends an open sync whose plan nobody is at work on, so that the next one
-// plans by what is wanted now. What its calls may have changed is in doubt by itself. A plan that
-// is so young that its process may not have begun is left alone.
+// overtake ends an open sync if no process is at work on its plan, so that the next sync plans by what is
+// wanted now. What its calls may have changed is in doubt already. A plan that is younger than a lease is left
+// alone: its process may not have begun.
 func (p *Postgres) overtake(ctx context.Context) error {
 	retry := postgres.Retrier{Patience: p.retry.Patience, Timeout: planTimeout}
 	err := retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		_, err := p.pool.Exec(ctx, `
-			with ended as (
+			with finished as (
 				update bulksub.jobs j set finished_at = clock_timestamp(), state = case
 					when j.planned and not exists (select from bulksub.segments where job_id = j.id and number > 0 and not done) then 'done' else 'overtaken' end
 				from bulksub.plans plan
@@ -240,7 +240,7 @@ func (p *Postgres) overtake(ctx context.Context) error {
 					and not exists (select from bulksub.segments where job_id = j.id and not done and owner is not null and lease_end > clock_timestamp())
 				returning j.id, j.state
 			)
-			delete from bulksub.planned using ended where job_id = ended.id and ended.state = 'overtaken'`, p.job.ID, p.lease)
+			delete from bulksub.planned using finished where job_id = finished.id and finished.state = 'overtaken'`, p.job.ID, p.lease)
 		return err
 	})
 	if err != nil {
@@ -249,9 +249,8 @@ func (p *Postgres) overtake(ctx context.Context) error {
 	return nil
 }
 
-// Planned is the plan of the job, as a relation: the key is n, in whose order
-// rows of one operation and topic stand together; the further columns are the
-// operation and the topic.
+// Planned is the plan of the job, as a relation. Its key is n: in the order of n, the rows of one operation
+// and topic stand together. Its further columns are the operation and the topic.
 func (p *Postgres) Planned() *postgres.Relation {
 	return &postgres.Relation{
 		Name:    "bulksub.planned",
@@ -264,8 +263,8 @@ func (p *Postgres) Planned() *postgres.Relation {
 	}
 }
 
-// DropPlan deletes the planned rows that have a final result. What failed stays, for
-// a run that asks again. It is part of the job's last work.
+// DropPlan deletes the planned rows that have a final result. Rows that failed stay, for the run that sends
+// them again. It is part of the job's last work.
 func (p *Postgres) DropPlan(ctx context.Context, fence Fence) error {
 	for last, more := 0, true; more; {
 		var next int
@@ -285,8 +284,8 @@ func (p *Postgres) DropPlan(ctx context.Context, fence Fence) error {
 	return nil
 }
 
-// dropNext looks each row up. How the planner would join depends on what it knows of a table that is filled and emptied all the
-// time: it has taken a plan of 40,000 rows for one, and unfolded the results for each of them.
+// dropNext looks each row up. Left to join as it likes, the planner goes by what it knows of a table that is filled and
+// emptied all the time: it has taken a plan of 40,000 rows for one row, and unfolded the results for each of them.
 const dropNext = `
 	with next as (
 		select number from bulksub.segments where job_id = $1 and number > $2 and done order by number limit 1
@@ -297,7 +296,7 @@ const dropNext = `
 	)
 	select coalesce(max(number), 0) from next`
 
-// kind is what a sync looks after, in words: the same for each of its jobs.
+// kind says what a sync looks after, in the same words for each of its jobs.
 func (a Asked) kind() string {
 	a = maps.Clone(a)
 	delete(a, "assert")

@@ -19,16 +19,15 @@ func (s Sync) compare(ctx context.Context, tx pgx.Tx, statement string) (d Diffe
 	return d, err
 }
 
-// dataException is the class of what goes wrong with values: here, with those of
-// the user's own query.
+// dataException is the class of errors about values: here, those that the user's own query yields.
 const dataException = "22"
 
 // difference is the statement that computes the figures alone.
 func (s Sync) difference(kind string) string { return s.with(kind) + s.figures() }
 
-// staging is the statement that writes the plan too. The rows of one operation and
-// topic get numbers that stand together, so that batches are full; and what is
-// added is sent before what is removed.
+// staging is the statement that computes the figures and writes the plan. It numbers the rows of one
+// operation and topic one after the other, so that batches are full, and what is added comes before what is
+// removed.
 func (s Sync) staging(kind, service string, job int64) string {
 	return s.with(kind) + fmt.Sprintf(`, registered as (
 			insert into bulksub.synced (topic, kind, service) select topic, %s, %s from covered on conflict do nothing
@@ -39,9 +38,8 @@ func (s Sync) staging(kind, service string, job int64) string {
 		)`, postgres.Literal(kind), postgres.Literal(service), job) + s.figures()
 }
 
-// with defines the changes: one for each token and topic, and how many rows want
-// it. Tokens are compared, and only those that differ are looked at more closely; a
-// token that is not usable is believed of nothing.
+// with defines the changes: one for each token and topic to send, with the number of wanted rows that ask for
+// it. Only tokens that differ from what is believed are checked: one that is believed has been usable.
 func (s Sync) with(kind string) string {
 	topic, covered := postgres.Literal(s.Topic), "select "+postgres.Literal(s.Topic)+"::text as topic"
 	if s.Topic == "" {
@@ -73,8 +71,8 @@ func (s Sync) with(kind string) string {
 		covered, s.atWork(), s.among(), postgres.Literal(usableTopic), postgres.Literal(flawedToken), s.again())
 }
 
-// Patterns of what the service takes: a topic's name, and a token that is not worth
-// a call. Whatever else is wrong is found when the row is read.
+// Patterns: the name of a topic that the service takes, and a token that is not worth a call. What else is
+// wrong is found when the row is read.
 const (
 	usableTopic = `^(private/)?[A-Za-z0-9_.~%-]+$`
 	flawedToken = `^$|[[:space:][:cntrl:]]`
@@ -88,8 +86,7 @@ func (s Sync) among() string {
 	return "in (select topic from covered)"
 }
 
-// atWork is the array of the jobs at work. What one of them has in flight is neither in
-// doubt nor, if the service never said so, believed.
+// atWork is the array of the jobs at work, whose doubts a sync takes for what was before them, see [belief].
 func (s Sync) atWork() string {
 	return "'{" + strings.ReplaceAll(strings.Trim(fmt.Sprint(s.busy), "[]"), " ", ",") + "}'::bigint[]"
 }

@@ -7,13 +7,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// synced are the topics under sync, of the service that the job calls.
+// synced are the topics under sync for the service that the job calls.
 type synced struct {
 	topics map[string]struct{}
-	many   bool // more than are kept: any topic may be one
+	many   bool // more than mostSynced: topics has not all of them
 }
 
-// mostSynced is how many topics are kept.
+// mostSynced is how many topics are kept in memory.
 const mostSynced = 10_000
 
 // has reports whether the topic may be under sync.
@@ -25,8 +25,9 @@ func (s *synced) has(topic string) bool {
 	return known || s.many
 }
 
-// lookForSyncs finds out which topics are under sync. It waits for a sync that is about to
-// take its topics, so that either we announce our calls or it finds us at work, see newcomers.
+// lookForSyncs finds out which topics are under sync. It waits for a sync that is about to bring topics
+// under sync: either this process announces its calls from then on, or the sync finds it at work, see
+// newcomers.
 func (b *believer) lookForSyncs(ctx context.Context) error {
 	err := b.retry.Do(ctx, func(ctx context.Context, _ bool) error {
 		var topics []string

@@ -2,8 +2,8 @@ package sink
 
 import "sync"
 
-// underway counts the calls of this process that have been announced and have not ended, for each
-// subscription under sync. It is safe for concurrent use.
+// underway counts the calls of this process that are announced and have not ended, for each belief. It
+// is safe for concurrent use.
 type underway struct {
 	mu    sync.Mutex
 	calls map[belief]int
@@ -11,7 +11,7 @@ type underway struct {
 
 func (u *underway) begin(topic string, tokens []string) { u.add(topic, tokens, 1) }
 
-// end may be told of a call that was not counted.
+// end may be told of a call that begin was not told of.
 func (u *underway) end(topic string, tokens []string) { u.add(topic, tokens, -1) }
 
 func (u *underway) add(topic string, tokens []string, n int) {
@@ -22,8 +22,8 @@ func (u *underway) add(topic string, tokens []string, n int) {
 	}
 	for _, token := range tokens {
 		about := belief{topic, storable(token)}
-		if left := u.calls[about] + n; left > 0 {
-			u.calls[about] = left
+		if calls := u.calls[about] + n; calls > 0 {
+			u.calls[about] = calls
 		} else {
 			delete(u.calls, about)
 		}
