@@ -18,11 +18,11 @@ import (
 	"github.com/bulksub/bulksub/pipeline"
 )
 
-// longAgo lets the time pass in which the call of a dead process may yet be carried out.
+// longAgo lets so much time pass that the call of a dead process can no longer be carried out.
 const longAgo = `update bulksub.subscriptions set doubted = doubted - interval '10 minutes'`
 
-// TestCallOfTheDead: what a killed process had sent a moment ago may be carried out after the
-// call of the next; what it had sent long ago is not.
+// TestCallOfTheDead: a call that a killed process made a moment ago may be carried out after the call of
+// the next process. A call that it made long ago cannot.
 func TestCallOfTheDead(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ then, want string }{{`select`, "news t?"}, {longAgo, "news t"}} {
@@ -40,7 +40,8 @@ func TestCallOfTheDead(t *testing.T) {
 	}
 }
 
-// TestItsOwnDead: so may be what another process of the same job had sent, or this one without an answer.
+// TestItsOwnDead: a call of another process of the same job, or one of this process that got no answer, may
+// also be carried out after this one.
 func TestItsOwnDead(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(*testing.T, *pgxpool.Pool, *Postgres) *Postgres{
@@ -78,7 +79,8 @@ func TestItsOwnDead(t *testing.T) {
 	}
 }
 
-// TestUnansweredTwin: the answer for another row with the same token ends no doubt of a call that has none.
+// TestUnansweredTwin: two rows have the same token, and the call for one of them gets no answer. The answer
+// for the other row does not end the doubt.
 func TestUnansweredTwin(t *testing.T) {
 	t.Parallel()
 	for _, want := range []pipeline.Action{drop("news"), add("news")} {
@@ -97,8 +99,8 @@ func TestUnansweredTwin(t *testing.T) {
 	}
 }
 
-// TestTwinWithoutAnAnswer: a call that may yet be carried out counts as under way until that is in doubt, for the process
-// may be killed in between.
+// TestTwinWithoutAnAnswer: a call that got no answer counts as under way until its doubt is stored, since the
+// process may be killed in between.
 func TestTwinWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -120,8 +122,8 @@ func TestTwinWithoutAnAnswer(t *testing.T) {
 	wantBeliefs(t, db, "news t?")
 }
 
-// TestNotedAfterTheEnd: what is to be noted of a call may take as long as an outage of the database, while the run goes on, and
-// some time after that.
+// TestNotedAfterTheEnd: to note how a call ended may take as long as an outage of the database, until some time
+// after the run has ended.
 func TestNotedAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run, end := context.WithCancel(t.Context())
@@ -142,8 +144,8 @@ func TestNotedAfterTheEnd(t *testing.T) {
 	})
 }
 
-// TestTwinUnderWay: the answer for one row ends no doubt while the call for another with the same token is under way,
-// for it is not heard of if the process is killed; the last one does.
+// TestTwinUnderWay: two rows have the same token. The answer for one of them ends no doubt while the call for the
+// other is under way, since nobody hears the end of that call if the process is killed. The last answer does.
 func TestTwinUnderWay(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -176,7 +178,8 @@ func TestTwinUnderWay(t *testing.T) {
 	}
 }
 
-// TestTwinAnnouncedMeanwhile: so it is with a call that is announced while the answer for the other row is being recorded.
+// TestTwinAnnouncedMeanwhile: the same holds if the call for one row is announced while the result of the other
+// row is being recorded.
 func TestTwinAnnouncedMeanwhile(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -214,8 +217,8 @@ func TestTwinAnnouncedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestDoubtIsNotDrawnOut: however often what is in doubt is sent again meanwhile, the doubt lasts no longer than the
-// call may that nobody has heard the end of.
+// TestDoubtIsNotDrawnOut: a doubt lasts no longer than the unheard call may be carried out, however often the
+// subscription is sent again meanwhile.
 func TestDoubtIsNotDrawnOut(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -247,8 +250,7 @@ func TestDoubtIsNotDrawnOut(t *testing.T) {
 	wantBeliefs(t, db, "news t")
 }
 
-// TestAnnounced: what a call is about to change is in doubt until its result is recorded,
-// and what a result does not tell of stays so.
+// TestAnnounced: what a call is about to change is in doubt until a result says what has become of it.
 func TestAnnounced(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x7", 2048)
@@ -290,7 +292,8 @@ func TestAnnounced(t *testing.T) {
 	}
 }
 
-// TestNobodyCares: of a topic that is not under sync nothing is asked, whatever else is; the next claim learns of it.
+// TestNobodyCares: a call for a topic that is not under sync costs no query, though another topic is under sync.
+// If the topic comes under sync, the next claim learns of it.
 func TestNobodyCares(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -306,8 +309,8 @@ func TestNobodyCares(t *testing.T) {
 	wantBeliefs(t, db, "a new?")
 }
 
-// TestAnnouncedTogether: what is announced while an announcement is on its way goes into the next one, and everybody
-// learns how that ended.
+// TestAnnouncedTogether: the calls that are announced while an announcement is being made go into the next one,
+// and each learns how that one ended.
 func TestAnnouncedTogether(t *testing.T) {
 	t.Parallel()
 	const calls = 100

@@ -20,12 +20,12 @@ func drop(topic string) pipeline.Action {
 	return pipeline.Action{Op: pipeline.Unsubscribe, Topic: topic}
 }
 
-// did is the result of row i of the claim, for whose token the action was carried out.
+// did is the result of row i of the claim: the action was carried out for the token.
 func did(c *pipeline.Claim, i int, token string, a pipeline.Action) pipeline.Result {
 	return pipeline.Result{Claim: c, Key: keysOf(c.Segment)[i], Token: token, Status: pipeline.OK, Done: []pipeline.Action{a}}
 }
 
-// fine is of a token that has nothing to do with the topics.
+// fine is the result of a token that has nothing to do with the topics.
 var fine = pipeline.Result{Token: "fine", Status: pipeline.OK}
 
 // wantBeliefs compares what is believed, as "topic token", with a question mark behind
@@ -38,7 +38,7 @@ func wantBeliefs(t *testing.T, db *pgxpool.Pool, want ...string) {
 	}
 }
 
-// TestBeliefs: what each result says of the topics a and b, which are under sync.
+// TestBeliefs: what becomes of the topics a and b, which are under sync, by results of any kind.
 func TestBeliefs(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x7", 2048)
@@ -107,9 +107,9 @@ func callAll(t *testing.T, p *Postgres, results []pipeline.Result) {
 	}
 }
 
-// TestContested: of what two jobs at work change both ways nobody knows which came last at the
-// service, in whatever order they announce and record it. It stays in doubt until a third one
-// has done it alone.
+// TestContested: two jobs at work change one subscription in opposite ways. In whatever order they announce and
+// record it, nobody knows whose call the service carried out last. It stays in doubt until a third job has
+// changed it alone.
 func TestContested(t *testing.T) {
 	t.Parallel()
 	for _, order := range [][]string{{"+a", "+b", "a", "b"}, {"+a", "+b", "b", "a"}, {"+b", "+a", "a", "b"}, {"+b", "+a", "b", "a"}} {
@@ -142,8 +142,8 @@ func TestContested(t *testing.T) {
 	}
 }
 
-// TestRefusalEndsNoDoubt: what a killed process had sent long ago may have been carried out, and a refusal, as of the credential
-// of another project, says nothing of it.
+// TestRefusalEndsNoDoubt: a call that a killed process made long ago may have been carried out. A later call that is
+// refused, because of its credential for example, does not tell.
 func TestRefusalEndsNoDoubt(t *testing.T) {
 	t.Parallel()
 	for _, status := range []pipeline.Status{pipeline.Denied, pipeline.NotFound, pipeline.Failed} {
@@ -168,8 +168,9 @@ func TestRefusalEndsNoDoubt(t *testing.T) {
 	}
 }
 
-// TestUndoneMeanwhile: a row's result can come long after one of its calls, and others can have done the opposite since, one
-// beside the job and one when that was over: what is certain by then is true, and the result makes it doubted at most.
+// TestUndoneMeanwhile: a row's result can come long after one of its calls. Two other jobs have done the opposite
+// since, the second one when the doubt of that call was over, so that what is believed then is true. The late
+// result may put it in doubt, and no more.
 func TestUndoneMeanwhile(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -209,8 +210,8 @@ func TestAnAcknowledgementMakesABeliefYoung(t *testing.T) {
 	}
 }
 
-// TestBeliefsAreOneWithResults: what a process that lost its lease has done is not
-// believed, and a commit that was cut is made up for.
+// TestBeliefsAreOneWithResults: results of a lost segment change no belief, and if a commit is cut, results and
+// beliefs are written once all the same.
 func TestBeliefsAreOneWithResults(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/bulksub/bulksub/internal/pgtest"
 )
 
-// TestOneSyncOfATopic: another is held off while a process is at work on the first.
+// TestOneSyncOfATopic: while a process is at work on a sync of a topic, no other sync of that topic begins.
 func TestOneSyncOfATopic(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -43,7 +43,7 @@ func TestOneSyncOfATopic(t *testing.T) {
 	}
 }
 
-// TestNewTopicWaits: a topic comes under sync while no job is at work that may be changing it.
+// TestNewTopicWaits: no topic comes under sync while a job is at work that may be changing it.
 func TestNewTopicWaits(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -78,8 +78,8 @@ func TestNewTopicWaits(t *testing.T) {
 	}
 }
 
-// TestClaimWaitsForANewTopic: a job that claims a segment while a topic comes under sync announces what it does to it,
-// also if it knew of others.
+// TestClaimWaitsForANewTopic: a job that claims a segment while a topic comes under sync announces its calls for the
+// topic, though it knew of other topics only.
 func TestClaimWaitsForANewTopic(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -106,7 +106,8 @@ func TestClaimWaitsForANewTopic(t *testing.T) {
 	wantBeliefs(t, db, "news t?")
 }
 
-// TestNewTopicWaitsForTheDead: so it does for calls whose end nobody has heard, though their job has ended or is in other hands.
+// TestNewTopicWaitsForTheDead: no topic comes under sync while a call for it may be carried out whose end nobody has
+// heard, though the job of that call has ended or another process goes on with it.
 func TestNewTopicWaitsForTheDead(t *testing.T) {
 	t.Parallel()
 	for name, leave := range map[string]func(*testing.T, *pgxpool.Pool, *Postgres){

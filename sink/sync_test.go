@@ -49,7 +49,7 @@ func call(t *testing.T, p *Postgres, a pipeline.Action, tokens ...string) {
 	must(t, p.Ended(t.Context(), a, tokens, false))
 }
 
-// carryOut does what is planned, all of it well.
+// carryOut does what is planned: all calls succeed.
 func carryOut(t *testing.T, db *pgxpool.Pool, p *Postgres) {
 	t.Helper()
 	c := claim(t, p, 1)
@@ -81,8 +81,8 @@ func wantDifference(t *testing.T, got, want Difference) {
 	}
 }
 
-// TestStageOnce: of two processes one computes the plan, and a run that goes on
-// keeps it though the wanted set has changed.
+// TestStageOnce: one of two processes makes the plan for both, and a run that goes on keeps the plan though the
+// wanted set has changed.
 func TestStageOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -204,7 +204,8 @@ func TestSyncBrake(t *testing.T) {
 	wantText(t, fmt.Sprint(err), "3 of 10 subscriptions would be removed, more than 20 %", "--max-remove 31%")
 }
 
-// TestBrakeCountsWhatIsSure: to remove what may never have been held is no accident; what was held, is one though it is in doubt.
+// TestBrakeCountsWhatIsSure: the brake does not count what the service has never said it holds. It counts what the service
+// has once said it holds, though that is in doubt.
 func TestBrakeCountsWhatIsSure(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -227,8 +228,8 @@ func TestBrakeCountsWhatIsSure(t *testing.T) {
 	}
 }
 
-// TestOtherService: what is believed of one service is not believed of another, nor changed by
-// what that says.
+// TestOtherService: beliefs about one service are not taken for beliefs about another service, whose results do
+// not change them.
 func TestOtherService(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -255,8 +256,8 @@ func TestOtherService(t *testing.T) {
 	wantBeliefs(t, db, "news t1", "news t2")
 }
 
-// TestVanishedTopic: what a sync of the same kind covered is emptied, and looked after from then on; what
-// another covered is left alone.
+// TestVanishedTopic: a topic that no row wants any more is emptied if an earlier sync of the same kind covered it,
+// also later if somebody fills it again. A topic of another kind of sync is left alone.
 func TestVanishedTopic(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -287,7 +288,7 @@ func TestVanishedTopic(t *testing.T) {
 	}
 }
 
-// TestAJobLearnsOfSyncs: what it does is announced from the next segment on that it claims.
+// TestAJobLearnsOfSyncs: a job announces its calls for a topic that has come under sync from its next claim on.
 func TestAJobLearnsOfSyncs(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -300,8 +301,8 @@ func TestAJobLearnsOfSyncs(t *testing.T) {
 	}
 }
 
-// TestDoubtIsSentAgain: what another job had begun to send, and nobody has heard the end of,
-// is sent again if it is wanted and taken back if not; but for what a job at work will tell of itself.
+// TestDoubtIsSentAgain: another job had begun to send something, and nobody has heard the end of it. It is sent
+// again if it is wanted and taken back if not, but not while that job is at work.
 func TestDoubtIsSentAgain(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -343,8 +344,8 @@ func dead(t *testing.T) string {
 	return place + " " + strconv.Itoa(os.Getpid()) + "@0"
 }
 
-// TestUnfinishedSyncIsOvertaken: without a name the next one plans anew, unless a process may be
-// at work on the first; with a name it goes on.
+// TestUnfinishedSyncIsOvertaken: without a name the next sync plans anew, unless a process may be at work on the
+// first one. With a name the first one goes on.
 func TestUnfinishedSyncIsOvertaken(t *testing.T) {
 	t.Parallel()
 	db, asked := pgtest.New(t), Asked{"command": "sync", "topic": "news"}
@@ -400,8 +401,8 @@ func TestUnfinishedSyncIsOvertaken(t *testing.T) {
 	}
 }
 
-// TestSyncIsOvertakenOnce: of two processes that find a sync cut short, the one that is late
-// goes over to the job of the other; and if that goes on with the sync, it stays.
+// TestSyncIsOvertakenOnce: two processes find a sync that was cut short. If the first one overtakes it, the late one
+// goes on with the first one's job. If the first one goes on with the sync, the late one does not overtake it.
 func TestSyncIsOvertakenOnce(t *testing.T) {
 	t.Parallel()
 	db, asked := pgtest.New(t), Asked{"command": "sync", "topic": "news"}
@@ -434,8 +435,7 @@ func TestSyncIsOvertakenOnce(t *testing.T) {
 	}
 }
 
-// TestStageWaitsForCommits: a commit that has not seen the topic under sync is over
-// before the topic is.
+// TestStageWaitsForCommits: a topic comes under sync only after the commits of results that do not know of it.
 func TestStageWaitsForCommits(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -461,7 +461,7 @@ func TestStageWaitsForCommits(t *testing.T) {
 	wantBeliefs(t, db, "a t11?") // its call was not announced
 }
 
-// TestDropPlanKeepsWhatFailed: a run that asks again finds it.
+// TestDropPlanKeepsWhatFailed: the run that sends it again finds it.
 func TestDropPlanKeepsWhatFailed(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
