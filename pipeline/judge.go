@@ -70,7 +70,7 @@ func (l *loop) failed(rep reply) {
 		l.repeat(b, max(backoff(b.failures, chance()), after))
 	}
 	if said.Kind != Fatal && (l.outage.over(now) || l.inFlight == 0 && l.outage.vain(b, l.opts.Attempts)) {
-		l.end(&UnavailableError{Err: rep.err})
+		l.end(&UnavailableError{Err: rep.err, Alike: l.outage.alike})
 	}
 }
 

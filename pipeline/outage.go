@@ -10,6 +10,8 @@ type outage struct {
 	answered bool          // the service has given a sign of life in this job
 	last     time.Time     // when it did so last
 	since    time.Time     // the first failure after that, but for waits; zero while all is well
+	code     string        // the service's own word then
+	alike    bool          // the service has answered each call since with that word
 	silence  int           // failures in a row, over all batches; see answeredWeight
 	until    time.Time     // no call before
 }
@@ -41,8 +43,9 @@ func (o *outage) failed(now time.Time, said *CallError, concurrency int, chance 
 		return
 	}
 	if o.since.IsZero() {
-		o.since = now
+		o.since, o.code, o.alike = now, said.Code, true
 	}
+	o.alike = o.alike && said.Answered && said.Code == o.code
 	if said.Kind != Unavailable {
 		return
 	}

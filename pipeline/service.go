@@ -76,11 +76,14 @@ func callError(err error) *CallError {
 
 // UnavailableError says that the service did not answer, or failed on every call. What
 // was recorded is safe; the same job run again goes on.
-type UnavailableError struct{ Err error }
+type UnavailableError struct {
+	Err   error // of the last call
+	Alike bool  // the service has answered every call since the first failure with the same word
+}
 
 func (e *UnavailableError) Error() string {
 	what := "does not answer"
-	if callError(e.Err).Answered {
+	if e.Alike {
 		what = "fails on every call"
 	}
 	return fmt.Sprintf("the service %s; what is recorded is safe, run the job again to go on: %v", what, e.Err)

@@ -119,8 +119,8 @@ func exitCode(err error) int {
 // exitCodeOfCall is for what the service and the database say.
 func exitCodeOfCall(err error) int {
 	answer, answered := errors.AsType[*iidclient.StatusError](err)
-	if is[*pipeline.UnavailableError](err) {
-		if answered && answer.Status == http.StatusNotFound { // on every call: of the project
+	if outage, ok := errors.AsType[*pipeline.UnavailableError](err); ok {
+		if outage.Alike && answered && answer.Status == http.StatusNotFound { // every call: it is about the project
 			return exitConfiguration
 		}
 		return exitUnavailable
