@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -45,8 +46,8 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 	}
 	p.metrics.refused.Add(float64(refused))
 	p.metrics.dropped.Add(float64(len(results) - len(taken)))
-	for i := range taken {
-		p.held.count(taken[i].Claim, 1)
+	for claim, n := range ofClaims(taken) {
+		p.held.count(claim, n)
 	}
 	return nil
 }
@@ -56,8 +57,8 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, holder *postgres.Backend, results []pipeline.Result) (kept []pipeline.Result, refused int, err error) {
 	lost := make(map[*pipeline.Claim]bool)
 	var numbers []int
-	for i := range results {
-		if c := results[i].Claim; !lost[c] {
+	for c := range ofClaims(results) {
+		if !lost[c] {
 			lost[c] = true
 			numbers = append(numbers, c.Segment.Number)
 		}
@@ -83,6 +84,22 @@ func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, holder *postgres.Backe
 		p.held.lose(claim)
 	}
 	return slices.DeleteFunc(slices.Clone(results), func(r pipeline.Result) bool { return lost[r.Claim] }), len(lost), nil
+}
+
+// ofClaims counts the results of each claim, part by part: a claim comes as often as results of others lie between
+// its own.
+func ofClaims(results []pipeline.Result) iter.Seq2[*pipeline.Claim, int] {
+	return func(yield func(*pipeline.Claim, int) bool) {
+		for first, i := 0, 1; i <= len(results); i++ {
+			if i < len(results) && results[i].Claim == results[first].Claim {
+				continue
+			}
+			if !yield(results[first].Claim, i-first) {
+				return
+			}
+			first = i
+		}
+	}
 }
 
 // missing returns the results if no earlier try has written them, and none if one has. A try writes all of

@@ -27,7 +27,7 @@ type Purger struct {
 
 const (
 	purgeChunk   = 10_000
-	purgeRecords = 100 // with up to 1,000 results each, which lie in some 90 pieces
+	purgeRecords = 200 // with up to 500 results each, which lie in some 45 pieces
 )
 
 // Purge deletes the jobs and returns their names. kept are those that were left

@@ -15,8 +15,9 @@ import (
 const copyRecords = `copy bulksub.records (job_id, segment, fence, first, status, results, keys, tokens, topics, codes, attempts, registration_tokens, details)
 	from stdin (format binary)`
 
-// mostInRecord bounds what reading a few results has to read.
-const mostInRecord = 1000
+// mostInRecord bounds what reading a few results has to read, and keeps a record of usual tokens below 128 KiB: for
+// more, glibc takes memory from the system and gives it back, column by column, which makes a COPY a fifth dearer.
+const mostInRecord = 500
 
 // bundle is what becomes one row of bulksub.records: results that share a claim and a status.
 type bundle struct {
@@ -25,23 +26,25 @@ type bundle struct {
 }
 
 // bundles parts the results, in their order, and numbers them.
-func bundles(results []pipeline.Result, first int64) []bundle {
+func bundles(results []pipeline.Result, first int64) []*bundle {
 	type kind struct {
 		claim  *pipeline.Claim
 		status pipeline.Status
 	}
-	var all []bundle
-	open := make(map[kind]int)
+	var all []*bundle
+	open := make(map[kind]*bundle)
+	var last kind
+	var b *bundle
 	for i := range results {
 		r := &results[i]
-		k := kind{r.Claim, r.Status}
-		at, ok := open[k]
-		if !ok || len(all[at].results) == mostInRecord {
-			at = len(all)
-			open[k] = at
-			all = append(all, bundle{first: first + int64(i)})
+		if k := (kind{r.Claim, r.Status}); k != last {
+			last, b = k, open[k]
 		}
-		all[at].results = append(all[at].results, r)
+		if b == nil || len(b.results) == mostInRecord {
+			b = &bundle{first: first + int64(i)}
+			all, open[last] = append(all, b), b
+		}
+		b.results = append(b.results, r)
 	}
 	return all
 }
@@ -67,7 +70,7 @@ func (w *recordWriter) copyIn(ctx context.Context, tx pgx.Tx, job int64, results
 type copyBinary struct {
 	mu      sync.Mutex
 	job     int64
-	left    []bundle
+	left    []*bundle
 	text    []byte // written and not yet read
 	buffer  []byte // for the next bundle
 	ended   bool
@@ -112,7 +115,7 @@ func (c *copyBinary) Read(p []byte) (int, error) {
 
 const recordColumns = 13
 
-func appendBundle(b []byte, job int64, l bundle) []byte {
+func appendBundle(b []byte, job int64, l *bundle) []byte {
 	r := l.results[0]
 	b = binary.BigEndian.AppendUint16(b, recordColumns)
 	b = appendInt8(b, job)
@@ -138,7 +141,7 @@ const (
 )
 
 // appendTexts writes an array of all.
-func (l bundle) appendTexts(b []byte, column func(*pipeline.Result) string) []byte {
+func (l *bundle) appendTexts(b []byte, column func(*pipeline.Result) string) []byte {
 	return appendArray(b, oidText, len(l.results), func(b []byte) []byte {
 		for _, r := range l.results {
 			b = appendText(b, column(r))
@@ -148,7 +151,7 @@ func (l bundle) appendTexts(b []byte, column func(*pipeline.Result) string) []by
 }
 
 // appendShared writes one element if all are the same, and NULL if all are empty.
-func (l bundle) appendShared(b []byte, column func(*pipeline.Result) string) []byte {
+func (l *bundle) appendShared(b []byte, column func(*pipeline.Result) string) []byte {
 	shared := column(l.results[0])
 	for _, r := range l.results {
 		if column(r) != shared {
@@ -158,10 +161,11 @@ func (l bundle) appendShared(b []byte, column func(*pipeline.Result) string) []b
 	if shared == "" {
 		return appendNull(b)
 	}
-	return bundle{results: l.results[:1]}.appendTexts(b, column)
+	one := bundle{results: l.results[:1]}
+	return one.appendTexts(b, column)
 }
 
-func (l bundle) appendAttempts(b []byte) []byte {
+func (l *bundle) appendAttempts(b []byte) []byte {
 	some := l.results[:1]
 	for _, r := range l.results {
 		if r.Attempts != some[0].Attempts {
@@ -177,7 +181,7 @@ func (l bundle) appendAttempts(b []byte) []byte {
 }
 
 // appendDetails writes NULL if there is none.
-func (l bundle) appendDetails(b []byte) []byte {
+func (l *bundle) appendDetails(b []byte) []byte {
 	none := true
 	for _, r := range l.results {
 		none = none && r.Detail == ""
