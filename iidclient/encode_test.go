@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -31,6 +32,23 @@ func TestEncodeBatchSaysEveryTokenAsItIs(t *testing.T) {
 			t.Fatalf("got %q, want %q", got, tokens)
 		}
 	})
+}
+
+// TestEncodeEachByte puts each byte at each place of strings of some lengths.
+func TestEncodeEachByte(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for _, among := range []string{"a", "!", "]", "é"} {
+				for c := range 128 {
+					want := strings.Repeat(among, at) + string(rune(c)) + strings.Repeat(among, length-at-1)
+					var got string
+					if err := json.Unmarshal(appendString(nil, want), &got); err != nil || got != want {
+						t.Fatalf("%q became %q: %v", want, got, err)
+					}
+				}
+			}
+		}
+	}
 }
 
 func BenchmarkEncodeBatch(b *testing.B) {

@@ -27,6 +27,42 @@ func TestTokenFlaw(t *testing.T) {
 	}
 }
 
+// TestTokenFlawOfEachByte puts each byte at each place of tokens of some lengths, among bytes that are visible and
+// among none that are.
+func TestTokenFlawOfEachByte(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for _, among := range []string{"a", "~", "!", "é"} {
+				for c := range 128 {
+					token := strings.Repeat(among, at) + string(rune(c)) + strings.Repeat(among, length-at-1)
+					want := ""
+					switch {
+					case strings.TrimSpace(token) == "":
+						want = "empty"
+					case c < ' ', c == 0x7f:
+						want = "holds a control character"
+					case c == ' ':
+						want = "holds white space"
+					}
+					if got := pipeline.TokenFlaw(token); got != want {
+						t.Fatalf("%q: %q, want %q", token, got, want)
+					}
+				}
+				if token := strings.Repeat(among, at) + "\xff" + strings.Repeat("a", length-at-1); pipeline.TokenFlaw(token) != "not valid UTF-8" {
+					t.Fatalf("%q: %q", token, pipeline.TokenFlaw(token))
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkTokenFlaw(b *testing.B) {
+	token := strings.Repeat("dQw4w9WgXcQ:APA91bH", 9)
+	for b.Loop() {
+		pipeline.TokenFlaw(token)
+	}
+}
+
 func TestActionInWords(t *testing.T) {
 	for want, action := range map[string]pipeline.Action{
 		"subscribe news":                 {Op: pipeline.Subscribe, Topic: "news"},
