@@ -1,0 +1,79 @@
+package pipeline
+
+import "cmp"
+
+// item is a row on its way through the pipeline. Tens of thousands are in hand, and the collector looks
+// at each, over and over: what few rows have is apart, in the fate.
+type item struct {
+	Row
+	claim     *claim
+	fate      *fate // nil until there is anything to say
+	step      int32 // the index of the action to do next
+	attempts  int32 // replies that judged the row
+	undecided int32 // those of them that left the next action undecided
+}
+
+// fate is what has become of a row.
+type fate struct {
+	status Status
+	code   string
+	given  string // the registration token that an action gave
+	detail string
+}
+
+// well is the fate of most rows.
+var well = fate{status: OK}
+
+// given is the registration token that an action gave, if any.
+func (it *item) given() string {
+	if it.fate == nil {
+		return ""
+	}
+	return it.fate.given
+}
+
+// subject is what the next action is for.
+func (it *item) subject() string { return cmp.Or(it.given(), it.Subject, it.Token) }
+
+// conclude keeps how the row has ended. reason, if any, tells what the service did not.
+func (it *item) conclude(o *Outcome, reason string) {
+	f := fate{o.Status, o.Code, cmp.Or(o.RegistrationToken, it.given()), cmp.Or(o.Detail, detail(it, o.Status, reason))}
+	if it.fate = &well; f != well {
+		it.fate = new(f)
+	}
+}
+
+func (it *item) result() Result {
+	return Result{
+		Claim:             it.claim.Claim,
+		Key:               it.Key,
+		Token:             it.Token,
+		Op:                it.action().Op,
+		Topic:             it.action().Topic,
+		Status:            it.fate.status,
+		Code:              it.fate.code,
+		Attempts:          int(it.attempts),
+		RegistrationToken: it.fate.given,
+		Detail:            it.fate.detail,
+		Done:              it.done(it.fate.status),
+	}
+}
+
+// weight is what the row counts in the window: more than one if it is uncommonly
+// long, so that the window bounds bytes too.
+func (it *item) weight() int { return 1 + len(it.Token)/4096 + len(it.Subject)/4096 }
+
+func (it *item) action() Action {
+	if int(it.step) == len(it.Actions) {
+		return Action{} // of a row that is not worth a call
+	}
+	return it.Actions[it.step]
+}
+
+// done are the actions that the service has carried out, for a row that has ended so.
+func (it *item) done(status Status) []Action {
+	if status == OK {
+		return it.Actions[:it.step+1]
+	}
+	return it.Actions[:it.step]
+}
