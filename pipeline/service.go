@@ -13,8 +13,8 @@ type Service interface {
 	// carry.
 	Limit(Action) int
 	// Call does the action for the tokens, which are distinct, in one request,
-	// and returns one outcome for each, in their order. An error is a
-	// [*CallError] and says nothing about any token.
+	// and returns one outcome for each, in their order. Nobody writes to the outcomes, so
+	// that calls may share them. An error is a [*CallError] and says nothing about any token.
 	Call(ctx context.Context, a Action, tokens []string) ([]Outcome, error)
 }
 

@@ -3,6 +3,7 @@ package iid
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/bulksub/bulksub/iidclient"
 	"github.com/bulksub/bulksub/pipeline"
@@ -51,10 +52,16 @@ func (s Service) Call(ctx context.Context, a pipeline.Action, tokens []string) (
 	}
 }
 
+// allOK are the outcomes where every token is ok, as most often: all such calls share them.
+var allOK = slices.Repeat([]pipeline.Outcome{verdict(iidclient.CodeOK)}, iidclient.MaxBatch)
+
 // batch makes the outcomes of a call about many tokens.
 func batch(codes []iidclient.Code, err error) ([]pipeline.Outcome, error) {
 	if err != nil {
 		return nil, callError(err)
+	}
+	if !slices.ContainsFunc(codes, func(c iidclient.Code) bool { return c != iidclient.CodeOK }) {
+		return allOK[:len(codes)], nil
 	}
 	outcomes := make([]pipeline.Outcome, len(codes))
 	for i, code := range codes {
