@@ -61,12 +61,12 @@ func (c contender) rows(s *stage, latency time.Duration) int {
 	return min(s.rows, int(longest/latency)*perCall)
 }
 
-// measure runs the contender, which says how many were subscribed, in a database as it was, against a stand-in of its own.
+// measure runs the contender, which says how many were subscribed, in a database as it was, with services of its own.
 func (c contender) measure(s *stage, latency time.Duration) (spent, error) {
 	if err := s.reset(latency); err != nil {
 		return spent{}, err
 	}
-	defer s.stopService()
+	defer s.stopServices()
 	rows := c.rows(s, latency)
 	cmd := c.command(s, c.callers, rows)
 	cmd.Dir, cmd.Stderr = s.dir, os.Stderr

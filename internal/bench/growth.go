@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log"
-	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
@@ -61,24 +59,10 @@ func growTo(ctx context.Context, rows int) (g grown, err error) {
 	if err != nil {
 		return g, err
 	}
-	service := forgetful()
-	defer service.Close()
-	s.instead = service.URL
 	if g.run, err = contenders[0].measure(s, 0); err != nil {
 		return g, err
 	}
 	return g, s.lookBack(ctx, &g, before)
-}
-
-// forgetful is a service to which every token is ok. The stand-in remembers all, and a map of so many tokens slows
-// the machine down the more it grows.
-func forgetful() *httptest.Server {
-	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		tokens := bytes.Count(body, []byte(`","`)) // and one more, but for the comma behind the topic
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"results":[{}%s]}`, strings.Repeat(",{}", tokens-1))
-	}))
 }
 
 // lookBack asks the database what the job has left, and takes it away.
@@ -127,7 +111,7 @@ func (s *stage) firstCalls(g *grown) error {
 	if err := s.reset(0); err != nil {
 		return err
 	}
-	defer s.stopService()
+	defer s.stopServices()
 	var err error
 	if g.first, err = s.until(1); err != nil {
 		return err

@@ -3,8 +3,8 @@
 //
 //	make bench ROWS=100000 RUNS=1
 //
-// The program, the stand-in for the service and PostgreSQL are processes of their own on this machine, without a limit of
-// rate. All contenders take turns; what is printed is the median of the runs, and of the ratios within a run. The SDK is
+// The program, the service and PostgreSQL are processes of their own on this machine, without a limit of rate. The
+// service answers that every token is ok and forgets them; with -remember it is bulksub's stand-in. All contenders take turns; what is printed is the median of the runs, and of the ratios within a run. The SDK is
 // the last one that calls the Instance ID API, 4.21. It stands in a module of its own, so that bulksub's knows nothing
 // of it. Package storage, below, compares ways of keeping results.
 package main
@@ -25,6 +25,7 @@ import (
 type options struct {
 	rows, runs int
 	latencies  []time.Duration
+	remember   bool
 }
 
 func main() {
@@ -35,11 +36,12 @@ func main() {
 		return
 	}
 	var o options
-	latencies := flag.String("latency", "0s,50ms,200ms", "what the stand-in waits before each reply, with commas between")
+	latencies := flag.String("latency", "0s,50ms,200ms", "what the service waits before each reply, with commas between")
 	sizes := flag.String("grow", "", "measure tables of so many tokens instead, with commas between")
 	quota := flag.Duration("quota", 0, "measure for so long how much of a quota is used instead")
 	flag.IntVar(&o.rows, "rows", 1_000_000, "tokens")
 	flag.IntVar(&o.runs, "runs", 5, "how often each contender runs")
+	flag.BoolVar(&o.remember, "remember", false, "have the stand-in answer the calls, which remembers every token")
 	flag.Parse()
 	for text := range strings.SplitSeq(*latencies, ",") {
 		latency, err := time.ParseDuration(text)
@@ -84,6 +86,7 @@ func compare(ctx context.Context, o options) error {
 		return err
 	}
 	defer s.close()
+	s.remembers = o.remember
 	t := newTable(o)
 	for run := range o.runs {
 		fmt.Fprintf(os.Stderr, "run %d of %d\n", run+1, o.runs)
@@ -102,7 +105,7 @@ func compare(ctx context.Context, o options) error {
 	return nil
 }
 
-// round lets each contender run once, against a stand-in that has seen nothing yet.
+// round lets each contender run once, against services that have seen nothing yet.
 func round(s *stage, t *table, latency time.Duration) error {
 	for i, c := range contenders {
 		spent, err := c.measure(s, latency)

@@ -56,7 +56,7 @@ func (p pace) keep(ctx context.Context, long time.Duration) (k kept, err error) 
 		return k, err
 	}
 	defer s.close()
-	s.quota = p.quota
+	s.remembers, s.quota = true, p.quota
 	if err := s.reset(0); err != nil {
 		return k, err
 	}

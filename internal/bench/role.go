@@ -6,16 +6,18 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"time"
 )
 
 // roles are what this binary does in processes of its own. The one that starts them holds no tokens: the peak of a
 // child's memory counts from that of its parent.
-var roles = map[string]func(context.Context, env) error{"fill": fill, "csv": writeCSV, "floor": measureFloor, "sdk": subscribeBySDK}
+var roles = map[string]func(context.Context, env) error{"fill": fill, "csv": writeCSV, "floor": measureFloor, "sdk": subscribeBySDK, "service": forget}
 
 // env is what a role is told.
 type env struct {
 	database, endpoint, csv string
 	rows, callers           int
+	latency                 time.Duration
 }
 
 // role is this binary in a role.
@@ -32,7 +34,8 @@ func benchEnv() env {
 		n, _ := strconv.Atoi(os.Getenv(name))
 		return n
 	}
-	return env{os.Getenv("BENCH_DATABASE"), os.Getenv("BENCH_ENDPOINT"), os.Getenv("BENCH_CSV"), number("BENCH_ROWS"), number("BENCH_CALLERS")}
+	latency, _ := time.ParseDuration(os.Getenv("BENCH_LATENCY"))
+	return env{os.Getenv("BENCH_DATABASE"), os.Getenv("BENCH_ENDPOINT"), os.Getenv("BENCH_CSV"), number("BENCH_ROWS"), number("BENCH_CALLERS"), latency}
 }
 
 // say tells the parent.

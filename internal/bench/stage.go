@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -18,16 +16,18 @@ import (
 // perCall is the most that a call takes.
 const perCall = 1000
 
-// stage is what all contenders use: a PostgreSQL with a table of tokens, a CSV of the same, and a stand-in.
+// stage is what all contenders use: a PostgreSQL with a table of tokens, a CSV of the same, and services.
 type stage struct {
 	rows     int
 	dir      string
 	program  string
 	cluster  *pgcluster.Cluster
-	service  *exec.Cmd
+	standIn  *exec.Cmd
+	forgets  *exec.Cmd
 	endpoint string
-	instead  string // where calls go in place of the stand-in, if anywhere
-	quota    int    // token operations a second that the stand-in takes; 0: any number
+	// remembers has the stand-in answer the calls: one with a quota, or which are to be counted.
+	remembers bool
+	quota     int // token operations a second that the stand-in takes; 0: any number
 }
 
 // build builds the program, and fills the database and, if there is to be one, the file.
@@ -57,7 +57,7 @@ func build(ctx context.Context, rows int, file bool) (s *stage, err error) {
 }
 
 func (s *stage) close() {
-	s.stopService()
+	s.stopServices()
 	if s.cluster != nil {
 		s.cluster.Stop()
 	}
@@ -82,33 +82,37 @@ func (s *stage) reset(latency time.Duration) error {
 	for _, path := range results {
 		os.Remove(path)
 	}
-	return s.startService(latency)
+	return s.startServices(latency)
 }
 
-// startService starts a stand-in, and reads from its first line where it listens.
-func (s *stage) startService(latency time.Duration) error {
-	s.service = exec.Command(s.program, "emulator", "--listen", "127.0.0.1:0", "--any-bearer", "--write-credentials", s.path("emulator.json"),
+// startServices starts a stand-in, which hands out access tokens, and unless it is to answer the calls too, a
+// service that forgets.
+func (s *stage) startServices(latency time.Duration) error {
+	s.standIn = exec.Command(s.program, "emulator", "--listen", "127.0.0.1:0", "--any-bearer", "--write-credentials", s.path("emulator.json"),
 		"--latency", latency.String(), "--quota", strconv.Itoa(s.quota))
-	out, err := s.service.StdoutPipe()
+	line, err := firstLine(s.standIn)
 	if err != nil {
 		return err
 	}
-	if err := s.service.Start(); err != nil {
-		return err
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
 	var found bool
 	if s.endpoint, _, found = strings.Cut(strings.TrimPrefix(line, "listening at "), ";"); !found {
-		return fmt.Errorf("the stand-in says %s: %v", strconv.Quote(line), err)
+		return fmt.Errorf("the stand-in says %q", line)
 	}
-	s.endpoint = cmp.Or(s.instead, s.endpoint)
-	return nil
+	if s.remembers {
+		return nil
+	}
+	s.forgets = s.role("service", 0, 0)
+	s.forgets.Env = append(s.forgets.Env, "BENCH_LATENCY="+latency.String())
+	s.endpoint, err = firstLine(s.forgets)
+	return err
 }
 
-func (s *stage) stopService() {
-	if s.service != nil {
-		s.service.Process.Signal(os.Interrupt)
-		s.service.Wait()
-		s.service = nil
+func (s *stage) stopServices() {
+	for _, service := range []*exec.Cmd{s.standIn, s.forgets} {
+		if service != nil {
+			service.Process.Signal(os.Interrupt)
+			service.Wait()
+		}
 	}
+	s.standIn, s.forgets = nil, nil
 }
