@@ -153,23 +153,32 @@ func (f *topicFlags) take(fields []string) (topics, others []string, err error) 
 // mostTasks bounds how many different tasks are remembered.
 const mostTasks = 100_000
 
-// remembered makes the task of rows with the same fields once, for them to share.
+// remembered makes the task of rows with the same fields once, for them to share. Most rows have the fields of the row
+// before, or none at all.
 func remembered(actions rowActions) source.Tasks {
-	known := make(map[string]source.Task)
+	known := make(map[string]*source.Task)
+	var last string
+	var task *source.Task
 	return func(_ string, fields []string) source.Task {
 		key := strings.Join(fields, "\x00")
-		task, ok := known[key]
-		if ok {
-			return task
+		if task != nil && key == last {
+			return *task
 		}
-		if len(known) == mostTasks {
-			clear(known)
+		last, task = key, known[key]
+		if task == nil {
+			if len(known) == mostTasks {
+				clear(known)
+			}
+			task = newTask(actions(fields))
+			known[key] = task
 		}
-		var err error
-		if task.Actions, err = actions(fields); err != nil {
-			task.Flaw = err.Error()
-		}
-		known[key] = task
-		return task
+		return *task
 	}
+}
+
+func newTask(actions []pipeline.Action, err error) *source.Task {
+	if err != nil {
+		return &source.Task{Flaw: err.Error()}
+	}
+	return &source.Task{Actions: actions}
 }
