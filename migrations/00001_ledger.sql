@@ -35,7 +35,7 @@ create table bulksub.segments (
 );
 create index segments_open on bulksub.segments (job_id, number) where not done;
 
--- The results, up to 1,000 of a segment that one commit wrote and that share a status. Each array has an element
+-- The results, up to 500 of a segment that one commit wrote and that share a status. Each array has an element
 -- for each of them. Those of topics, codes, attempts and registration_tokens have only one where it is the same for all,
 -- and are null where it is '' for all, which is none.
 create table bulksub.records (
@@ -57,7 +57,10 @@ create table bulksub.records (
 );
 -- Tokens look random: compressing them takes more time than all else, and gains nothing.
 alter table bulksub.records
-	alter keys set storage external, alter tokens set storage external, alter registration_tokens set storage external;
+	alter keys set storage external, alter tokens set storage external, alter registration_tokens set storage external,
+	-- What is only added to needs no vacuum but for the age of its transactions, which has a trigger of its own: it would
+	-- read all that a long job has written while the job goes on.
+	set (toast.autovacuum_vacuum_insert_threshold = -1);
 
 -- One row for each result.
 create view bulksub.rows as
