@@ -24,21 +24,22 @@ type grown struct {
 	run              spent
 	first, resumed   time.Duration // from the start to the first call: of a new job, and of one that was killed half-way
 	ledger, log      float64       // bytes a row
-	dead             int64         // rows of the ledger that autovacuum has to remove
+	vacuums          int64         // that autovacuum made of the ledger during the job
+	dead             int64         // rows of the ledger that it has to remove after the purge
 	purged, vacuumed time.Duration
 }
 
 // grow measures tables of more and more tokens, Postgres to Postgres, and prints a row for each.
 func grow(ctx context.Context, sizes []int) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "tokens\ttokens/s\tCPU µs/token\tMiB\tfirst call\tof a resume\tledger B/row\tlog B/row\tdead rows\tpurge\tvacuum")
+	fmt.Fprintln(w, "tokens\ttokens/s\tCPU µs/token\tMiB\tfirst call\tof a resume\tledger B/row\tlog B/row\tvacuums\tdead rows\tpurge\tvacuum")
 	for _, rows := range sizes {
 		g, err := growTo(ctx, rows)
 		if err != nil {
 			return fmt.Errorf("%d tokens: %w", rows, err)
 		}
-		fmt.Fprintf(w, "%d\t%.0f\t%.2f\t%.0f\t%v\t%v\t%.0f\t%.0f\t%d\t%v\t%v\n", g.rows, g.run.rate, g.run.cpu, g.run.memory,
-			g.first.Round(time.Millisecond), g.resumed.Round(time.Millisecond), g.ledger, g.log, g.dead,
+		fmt.Fprintf(w, "%d\t%.0f\t%.2f\t%.0f\t%v\t%v\t%.0f\t%.0f\t%d\t%d\t%v\t%v\n", g.rows, g.run.rate, g.run.cpu, g.run.memory,
+			g.first.Round(time.Millisecond), g.resumed.Round(time.Millisecond), g.ledger, g.log, g.vacuums, g.dead,
 			g.purged.Round(10*time.Millisecond), g.vacuumed.Round(10*time.Millisecond))
 		fmt.Fprintf(os.Stderr, "%+v\n", g)
 	}
@@ -66,7 +67,7 @@ func growTo(ctx context.Context, rows int) (g grown, err error) {
 }
 
 // lookBack asks the database what the job has left, and takes it away.
-func (s *stage) lookBack(ctx context.Context, g *grown, before float64) error {
+func (s *stage) lookBack(ctx context.Context, g *grown, before float64) (err error) {
 	for _, figure := range []struct {
 		to  *float64
 		sql string
@@ -81,23 +82,31 @@ func (s *stage) lookBack(ctx context.Context, g *grown, before float64) error {
 		*figure.to = bytes
 	}
 	g.log, g.ledger = (g.log-before)/float64(g.rows), g.ledger/float64(g.rows)
+	if g.vacuums, err = s.ofLedger(ctx, "autovacuum_count"); err != nil {
+		return err
+	}
 	began := time.Now()
 	if out, err := exec.Command(s.program, "jobs", "purge", "--older-than", "0s", "--database-url", s.url()).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	g.purged = time.Since(began)
-	dead, err := s.ask(ctx, `select sum(n_dead_tup)::float8 from pg_stat_all_tables
-		where relid in (select oid from pg_class where relnamespace = 'bulksub'::regnamespace union select reltoastrelid from pg_class where relnamespace = 'bulksub'::regnamespace)`)
-	if err != nil {
+	if g.dead, err = s.ofLedger(ctx, "n_dead_tup"); err != nil {
 		return err
 	}
-	g.dead = int64(dead)
 	began = time.Now()
 	if err := do(ctx, s.url(), `vacuum bulksub.records`); err != nil {
 		return err
 	}
 	g.vacuumed = time.Since(began)
 	return nil
+}
+
+// ofLedger is the sum of a column of pg_stat_all_tables over all tables of the ledger.
+func (s *stage) ofLedger(ctx context.Context, column string) (int64, error) {
+	sum, err := s.ask(ctx, `
+		select sum(`+column+`)::float8 from pg_stat_all_tables
+		where relid in (select unnest(array[oid, reltoastrelid]) from pg_class where relnamespace = 'bulksub'::regnamespace)`)
+	return int64(sum), err
 }
 
 // ask asks for a number.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/bulksub/bulksub/internal/pgcluster"
@@ -68,7 +69,7 @@ func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *stage) url() string { return s.cluster.URL("postgres") }
 
-// reset makes everything as it was before the first contender.
+// reset makes everything as it was before the first contender, and waits until the disk has what was written.
 func (s *stage) reset(latency time.Duration) error {
 	for _, sql := range []string{
 		`truncate bulksub.jobs, bulksub.segments, bulksub.records, bulksub.budgets, done, floor cascade`,
@@ -82,6 +83,7 @@ func (s *stage) reset(latency time.Duration) error {
 	for _, path := range results {
 		os.Remove(path)
 	}
+	syscall.Sync()
 	return s.startServices(latency)
 }
 
