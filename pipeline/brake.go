@@ -21,7 +21,7 @@ type ErrorBrakeError struct {
 func (e *ErrorBrakeError) Error() string {
 	return fmt.Sprintf("%d of %d tokens judged so far were rejected as invalid or denied, more than %.0f %%: "+
 		"the credential most likely belongs to another project than the tokens, or an import names another app or environment; "+
-		"the replies that look so are not recorded; mend it and run the job again, or allow a larger share (--max-rejected)",
+		"those replies are not recorded; correct this and run the job again, or allow a larger share (--max-rejected)",
 		e.Rejected, e.Judged, 100*e.Limit)
 }
 

@@ -10,7 +10,7 @@ import (
 
 // ErrStopped is returned by [Run] when Options.Stop ended it: the calls in
 // flight were finished and recorded, the rest was left for the next run.
-var ErrStopped = errors.New("stopped before the end; run again to go on")
+var ErrStopped = errors.New("stopped before the end; run it again to continue")
 
 // Job is what a run joins together.
 type Job struct {

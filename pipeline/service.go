@@ -86,7 +86,7 @@ func (e *UnavailableError) Error() string {
 	if e.Alike {
 		what = "fails on every call"
 	}
-	return fmt.Sprintf("the service %s; what is recorded is safe, run the job again to go on: %v", what, e.Err)
+	return fmt.Sprintf("the service %s; what is recorded is safe, run the job again to continue: %v", what, e.Err)
 }
 
 func (e *UnavailableError) Unwrap() error { return e.Err }

@@ -59,7 +59,7 @@ type MismatchError struct {
 }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("%s was begun as another job: %s. Ask for the same again to go on, or choose another name",
+	return fmt.Sprintf("%s was begun as another job: %s. Ask for the same again to continue it, or choose another name",
 		e.Job, strings.Join(e.Differences, "; "))
 }
 

@@ -27,7 +27,7 @@ func (e *ClosedError) Error() string {
 	case StatePurging:
 		return fmt.Sprintf("job %s is being purged; choose another name, or wait until bulksub jobs purge has ended", e.Job)
 	}
-	return fmt.Sprintf("job %s was cancelled; what is recorded stays. To go on: bulksub jobs continue %s, and run it again", e.Job, e.Job)
+	return fmt.Sprintf("job %s was cancelled; what is recorded stays. To continue it: bulksub jobs continue %s, and run it again", e.Job, e.Job)
 }
 
 func closed(job, state string) error {
