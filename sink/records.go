@@ -16,7 +16,7 @@ const copyRecords = `copy bulksub.records (job_id, segment, fence, first, status
 	from stdin (format binary)`
 
 // mostInRecord bounds what reading a few results has to read, and keeps a record of usual tokens below 128 KiB: for
-// more, glibc takes memory from the system and gives it back, column by column, which makes a COPY a fifth dearer.
+// more, glibc takes memory from the system and gives it back, column by column, which makes a COPY a tenth dearer.
 const mostInRecord = 500
 
 // bundle is what becomes one row of bulksub.records: results that share a claim and a status.

@@ -41,37 +41,44 @@ func rowsText(b []byte, segment, first, n int) []byte {
 	return b
 }
 
-// arrays is a row of COPY's binary format for each status.
-func arrays(b []byte, segment, first, n int) []byte {
-	var keys, tokens = map[string][]string{}, map[string][]string{}
-	codes := map[string]string{}
-	for i := first; i < first+n; i++ {
-		status, code := statusOf(i)
-		keys[status] = append(keys[status], strconv.Itoa(segment*50_000+i))
-		tokens[status] = append(tokens[status], tokenOf(i))
-		codes[status] = code
-	}
-	b = append(b, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
-	at := first
-	for _, status := range []string{"ok", "not_found", "failed"} {
-		if len(keys[status]) == 0 {
-			continue
+// arrays is COPY's binary format, with a row for each status, or several if it has more than most results.
+func arrays(most int) func(b []byte, segment, first, n int) []byte {
+	return func(b []byte, segment, first, n int) []byte {
+		var keys, tokens = map[string][]string{}, map[string][]string{}
+		codes := map[string]string{}
+		for i := first; i < first+n; i++ {
+			status, code := statusOf(i)
+			keys[status] = append(keys[status], strconv.Itoa(segment*50_000+i))
+			tokens[status] = append(tokens[status], tokenOf(i))
+			codes[status] = code
 		}
-		b = binary.BigEndian.AppendUint16(b, 11)
-		b = number(b, 8, uint64(1))
-		b = number(b, 4, uint64(segment))
-		b = number(b, 8, 1)
-		b = number(b, 4, uint64(at))
-		b = number(b, 4, uint64(len(keys[status])))
-		b = text(b, status)
-		b = texts(b, []string{"bench"})
-		b = texts(b, []string{codes[status]})
-		b = append(b, 0, 0, 0, 26, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1)
-		b = texts(b, keys[status])
-		b = texts(b, tokens[status])
-		at += len(keys[status])
+		b = append(b, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+		at := first
+		for _, status := range []string{"ok", "not_found", "failed"} {
+			keys, tokens := keys[status], tokens[status]
+			for len(keys) > 0 {
+				k := min(most, len(keys))
+				b = record(b, segment, at, status, codes[status], keys[:k], tokens[:k])
+				keys, tokens, at = keys[k:], tokens[k:], at+k
+			}
+		}
+		return append(b, 0xff, 0xff)
 	}
-	return append(b, 0xff, 0xff)
+}
+
+func record(b []byte, segment, first int, status, code string, keys, tokens []string) []byte {
+	b = binary.BigEndian.AppendUint16(b, 11)
+	b = number(b, 8, uint64(1))
+	b = number(b, 4, uint64(segment))
+	b = number(b, 8, 1)
+	b = number(b, 4, uint64(first))
+	b = number(b, 4, uint64(len(keys)))
+	b = text(b, status)
+	b = texts(b, []string{"bench"})
+	b = texts(b, []string{code})
+	b = append(b, 0, 0, 0, 26, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1)
+	b = texts(b, keys)
+	return texts(b, tokens)
 }
 
 func number(b []byte, size uint32, n uint64) []byte {
