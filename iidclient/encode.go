@@ -74,7 +74,8 @@ func appendString(b []byte, s string) []byte {
 }
 
 // quotable reports whether no byte of s is a control character, a quote or a backslash. It looks at eight
-// bytes at a time: a byte below n borrows from its own high bit, and a mark means something only in that there is one.
+// bytes at a time. A byte that is too small borrows from its high bit, and then perhaps from the bytes above: only
+// whether there is any borrowing counts.
 func quotable(s string) bool {
 	const each, marks = 0x0101010101010101, 0x8080808080808080
 	var odd uint64

@@ -58,9 +58,9 @@ create table bulksub.records (
 -- Tokens look random: compressing them takes more time than all else, and gains nothing.
 alter table bulksub.records
 	alter keys set storage external, alter tokens set storage external, alter registration_tokens set storage external,
-	-- What is only added to needs no vacuum but for the age of its transactions, which has a trigger of its own: it would
-	-- read all that a long job has written while the job goes on.
-	set (toast.autovacuum_vacuum_insert_threshold = -1);
+	-- A vacuum would read all that a long job has written while the job goes on. The pieces of these texts are only added to,
+	-- until a purge deletes them; 100,000 that are dead, some 200 MB, are worth a vacuum, a commit that was rolled back is not.
+	set (toast.autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_threshold = 100000);
 
 -- One row for each result.
 create view bulksub.rows as

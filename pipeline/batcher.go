@@ -45,9 +45,9 @@ func (b *batcher) opened(action Action) *batch {
 
 func (b *batcher) emptyIndex() *index {
 	if n := len(b.spare); n > 0 {
-		index := b.spare[n-1]
+		last := b.spare[n-1]
 		b.spare = b.spare[:n-1]
-		return index
+		return last
 	}
 	return new(index)
 }

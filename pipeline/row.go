@@ -87,8 +87,9 @@ func TokenFlaw(token string) string {
 	return ""
 }
 
-// plain reports whether a token is visible ASCII, as nearly all are. It looks at eight bytes at a time: a byte
-// below n borrows from its own high bit, and a mark means something only in that there is one.
+// plain reports whether a token is visible ASCII, as nearly all are. It looks at eight bytes at a time.
+// A byte that is too small borrows from its high bit, and then perhaps from the bytes above: only whether there is any
+// borrowing counts.
 func plain(token string) bool {
 	const each, marks = 0x0101010101010101, 0x8080808080808080
 	var odd uint64

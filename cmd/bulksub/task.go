@@ -164,13 +164,13 @@ func remembered(actions rowActions) source.Tasks {
 		if task != nil && key == last {
 			return *task
 		}
-		last, task = key, known[key]
+		last, task = strings.Clone(key), known[key] // a clone: the key can be a part of a long record
 		if task == nil {
 			if len(known) == mostTasks {
 				clear(known)
 			}
 			task = newTask(actions(fields))
-			known[key] = task
+			known[last] = task
 		}
 		return *task
 	}

@@ -23,10 +23,10 @@ import (
 // grown is what a table of so many tokens costs.
 type grown struct {
 	rows             int
-	run              spent         // the median of some
+	run              spent         // the median
 	first, resumed   time.Duration // from the start to the first call: of a new job, and of one that was killed half-way
 	ledger, log      float64       // bytes a row
-	vacuums          int64         // that autovacuum has made of the ledger meanwhile
+	vacuums          int64         // that autovacuum made meanwhile of the texts of the results, nearly all of the ledger
 	dead             int64         // rows of the ledger that it has to remove after the purge
 	purged, vacuumed time.Duration
 }
@@ -62,6 +62,10 @@ func growTo(ctx context.Context, rows int) (g grown, err error) {
 	if err := s.firstCalls(&g); err != nil {
 		return g, err
 	}
+	vacuums, err := s.vacuums(ctx)
+	if err != nil {
+		return g, err
+	}
 	var all [growths]spent
 	var before float64
 	for i := range all {
@@ -75,7 +79,19 @@ func growTo(ctx context.Context, rows int) (g grown, err error) {
 	}
 	slices.SortFunc(all[:], func(a, b spent) int { return cmp.Compare(a.rate, b.rate) })
 	g.run = all[growths/2]
+	if g.vacuums, err = s.vacuums(ctx); err != nil {
+		return g, err
+	}
+	g.vacuums -= vacuums
 	return g, s.lookBack(ctx, &g, before)
+}
+
+// vacuums is how many autovacuum has made of the texts of the results.
+func (s *stage) vacuums(ctx context.Context) (int64, error) {
+	n, err := s.ask(ctx, `
+		select autovacuum_count::float8 from pg_stat_all_tables
+		where relid = (select reltoastrelid from pg_class where oid = 'bulksub.records'::regclass)`)
+	return int64(n), err
 }
 
 // lookBack asks the database what the job has left, and takes it away.
@@ -94,31 +110,24 @@ func (s *stage) lookBack(ctx context.Context, g *grown, before float64) (err err
 		*figure.to = bytes
 	}
 	g.log, g.ledger = (g.log-before)/float64(g.rows), g.ledger/float64(g.rows)
-	if g.vacuums, err = s.ofLedger(ctx, "autovacuum_count"); err != nil {
-		return err
-	}
 	began := time.Now()
 	if out, err := exec.Command(s.program, "jobs", "purge", "--older-than", "0s", "--database-url", s.url()).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	g.purged = time.Since(began)
-	if g.dead, err = s.ofLedger(ctx, "n_dead_tup"); err != nil {
+	dead, err := s.ask(ctx, `
+		select sum(n_dead_tup)::float8 from pg_stat_all_tables
+		where relid in (select unnest(array[oid, reltoastrelid]) from pg_class where relnamespace = 'bulksub'::regnamespace)`)
+	if err != nil {
 		return err
 	}
+	g.dead = int64(dead)
 	began = time.Now()
 	if err := do(ctx, s.url(), `vacuum bulksub.records`); err != nil {
 		return err
 	}
 	g.vacuumed = time.Since(began)
 	return nil
-}
-
-// ofLedger is the sum of a column of pg_stat_all_tables over all tables of the ledger.
-func (s *stage) ofLedger(ctx context.Context, column string) (int64, error) {
-	sum, err := s.ask(ctx, `
-		select sum(`+column+`)::float8 from pg_stat_all_tables
-		where relid in (select unnest(array[oid, reltoastrelid]) from pg_class where relnamespace = 'bulksub'::regnamespace)`)
-	return int64(sum), err
 }
 
 // ask asks for a number.

@@ -4,9 +4,9 @@
 //	make bench ROWS=100000 RUNS=1
 //
 // The program, the service and PostgreSQL are processes of their own on this machine, without a limit of rate. The
-// service answers that every token is ok and forgets them; with -remember it is bulksub's stand-in. All contenders take turns; what is printed is the median of the runs, and of the ratios within a run. The SDK is
-// the last one that calls the Instance ID API, 4.21. It stands in a module of its own, so that bulksub's knows nothing
-// of it. Package storage, below, compares ways of keeping results.
+// service answers that every token is ok and forgets them; with -remember it is bulksub's stand-in. All contenders take
+// turns; what is printed is the median of the runs, and of the ratios within a run. The SDK is the last one that calls
+// the Instance ID API, 4.21. It stands in a module of its own, so that bulksub's knows nothing of it. Package storage, below, compares ways of keeping results.
 package main
 
 import (
@@ -41,7 +41,7 @@ func main() {
 	quota := flag.Duration("quota", 0, "measure for so long how much of a quota is used instead")
 	flag.IntVar(&o.rows, "rows", 1_000_000, "tokens")
 	flag.IntVar(&o.runs, "runs", 5, "how often each contender runs")
-	flag.BoolVar(&o.remember, "remember", false, "have the stand-in answer the calls, which remembers every token")
+	flag.BoolVar(&o.remember, "remember", false, "compare with the stand-in answering the calls, which remembers every token")
 	flag.Parse()
 	for text := range strings.SplitSeq(*latencies, ",") {
 		latency, err := time.ParseDuration(text)

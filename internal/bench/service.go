@@ -16,7 +16,7 @@ import (
 )
 
 // forget is a service to which every token is ok, in a process of its own. The stand-in remembers all tokens: that takes
-// it five times as long, and the longer the more there are, on the two cores that are to be measured. It lives until its
+// it several times as long, and the longer the more there are, on the two cores that are to be measured. It lives until its
 // standard input ends.
 func forget(_ context.Context, e env) error {
 	bodies := sync.Pool{New: func() any { return new(bytes.Buffer) }}

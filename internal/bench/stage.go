@@ -94,7 +94,7 @@ func (s *stage) startServices(latency time.Duration) error {
 		"--latency", latency.String(), "--quota", strconv.Itoa(s.quota))
 	line, err := firstLine(s.standIn)
 	if err != nil {
-		return err
+		return fmt.Errorf("the stand-in: %w", err)
 	}
 	var found bool
 	if s.endpoint, _, found = strings.Cut(strings.TrimPrefix(line, "listening at "), ";"); !found {
@@ -105,13 +105,15 @@ func (s *stage) startServices(latency time.Duration) error {
 	}
 	s.forgets = s.role("service", 0, 0)
 	s.forgets.Env = append(s.forgets.Env, "BENCH_LATENCY="+latency.String())
-	s.endpoint, err = firstLine(s.forgets)
-	return err
+	if s.endpoint, err = firstLine(s.forgets); err != nil {
+		return fmt.Errorf("the service: %w", err)
+	}
+	return nil
 }
 
 func (s *stage) stopServices() {
 	for _, service := range []*exec.Cmd{s.standIn, s.forgets} {
-		if service != nil {
+		if service != nil && service.Process != nil {
 			service.Process.Signal(os.Interrupt)
 			service.Wait()
 		}

@@ -61,7 +61,7 @@ func batch(codes []iidclient.Code, err error) ([]pipeline.Outcome, error) {
 		return nil, callError(err)
 	}
 	if !slices.ContainsFunc(codes, func(c iidclient.Code) bool { return c != iidclient.CodeOK }) {
-		return allOK[:len(codes)], nil
+		return allOK[:len(codes):len(codes)], nil
 	}
 	outcomes := make([]pipeline.Outcome, len(codes))
 	for i, code := range codes {
