@@ -69,14 +69,12 @@ type Row struct {
 // TokenFlaw says what keeps a token from being sent, or "" if nothing does.
 func TokenFlaw(token string) string {
 	switch {
-	case token == "":
-		return "empty"
-	case len(token) > MaxTokenBytes:
-		return "longer than 4096 bytes"
-	case plain(token):
+	case token != "" && len(token) <= MaxTokenBytes && plain(token):
 		return ""
 	case strings.TrimSpace(token) == "":
 		return "empty"
+	case len(token) > MaxTokenBytes:
+		return "longer than 4096 bytes"
 	case !utf8.ValidString(token):
 		return "not valid UTF-8"
 	case strings.ContainsFunc(token, unicode.IsControl):

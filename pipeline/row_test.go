@@ -18,6 +18,7 @@ func TestTokenFlaw(t *testing.T) {
 		"a\x00b":                  "holds a control character",
 		"a\x7f":                   "holds a control character",
 		"\xff":                    "not valid UTF-8",
+		strings.Repeat(" ", 4097): "empty",
 		strings.Repeat("x", 4096): "",
 		strings.Repeat("x", 4097): "longer than 4096 bytes",
 	} {
