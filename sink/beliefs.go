@@ -123,14 +123,10 @@ func read(results []pipeline.Result, synced []string) news {
 // touched lists the topics of all calls that the results tell of, and reports whether a token is gone.
 func touched(results []pipeline.Result) (topics []string, gone bool) {
 	seen := make(map[string]bool)
-	var last string // of most results the topic is that of the one before
 	touch := func(a pipeline.Action) {
-		if a.Topic == last && len(topics) > 0 || !onTopic(a) {
-			return
-		}
-		if last = a.Topic; !seen[last] {
-			seen[last] = true
-			topics = append(topics, last)
+		if onTopic(a) && !seen[a.Topic] {
+			seen[a.Topic] = true
+			topics = append(topics, a.Topic)
 		}
 	}
 	for i := range results {
