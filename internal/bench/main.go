@@ -6,7 +6,8 @@
 // The program, the service and PostgreSQL are processes of their own on this machine, without a limit of rate. The
 // service answers that every token is ok and forgets them; with -remember it is bulksub's stand-in. All contenders take
 // turns; what is printed is the median of the runs, and of the ratios within a run. The SDK is the last one that calls
-// the Instance ID API, 4.21. It stands in a module of its own, so that bulksub's knows nothing of it. Package storage, below, compares ways of keeping results.
+// the Instance ID API, 4.21. It stands in a module of its own, so that bulksub's knows nothing of it. Package storage,
+// below, compares ways of keeping results.
 package main
 
 import (
