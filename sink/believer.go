@@ -75,7 +75,8 @@ func (b *believer) Calls(service string, longest time.Duration) {
 }
 
 // membership is the advisory lock between a sync that brings topics under sync and the transactions of
-// Record. Those that do not know of the new topics yet are committed before the sync is.
+// Record. Those that do not know of the new topics yet are committed before the sync is. It is taken behind
+// the COPY: the lock is one for the whole database, and a COPY whose client is frozen has no end.
 const membership = 0x62756c6b_73756201
 
 // believe applies to bulksub.subscriptions what the results say of topics under sync, in the

@@ -117,8 +117,9 @@ func TestStoppedTransactionIsEvicted(t *testing.T) {
 	tx, err := db.Begin(t.Context())
 	must(t, err)
 	defer tx.Rollback(t.Context())
-	_, _, err = a.fenced(t.Context(), tx, new(postgres.Backend), results(lost))
-	must(t, err)
+	var questions pgx.Batch
+	a.lockSegments(&questions, results(lost), new(postgres.Backend))
+	must(t, tx.SendBatch(t.Context(), &questions).Close())
 	must(t, a.records.copyIn(t.Context(), tx, a.job.ID, results(lost)))
 	if _, err := b.Claim(t.Context(), plan(t, 1)); !errors.Is(err, pipeline.ErrHeldElsewhere) {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -27,18 +26,17 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 				return err
 			}
 		}
-		return postgres.Transact(ctx, p.pool, func(tx pgx.Tx) error {
-			kept, lost, err := p.fenced(ctx, tx, &last, results)
-			if err != nil {
-				return err
-			}
-			taken, refused = kept, lost
+		var questions pgx.Batch
+		fences := p.lockSegments(&questions, results, &last)
+		return postgres.TransactAsking(ctx, p.pool, &questions, func(tx pgx.Tx) (err error) {
+			taken, refused = p.fenced(results, fences)
+			unwritten := taken
 			if !first {
-				if kept, err = p.missing(ctx, tx, kept); err != nil {
+				if unwritten, err = p.missing(ctx, tx, taken); err != nil {
 					return err
 				}
 			}
-			return p.write(ctx, tx, kept)
+			return p.write(ctx, tx, unwritten)
 		})
 	})
 	if err != nil {
@@ -52,38 +50,46 @@ func (p *Postgres) Record(ctx context.Context, results []pipeline.Result) error 
 	return nil
 }
 
-// fenced locks the segments of the results, and drops the results of segments that another process has
-// taken: refused is the number of those segments. holder becomes the session that has the locks.
-func (p *Postgres) fenced(ctx context.Context, tx pgx.Tx, holder *postgres.Backend, results []pipeline.Result) (kept []pipeline.Result, refused int, err error) {
-	lost := make(map[*pipeline.Claim]bool)
+// lockSegments has a transaction begin with locking the segments of the results. Once that is answered, the map holds their
+// fences, and holder is the session that has the locks.
+func (p *Postgres) lockSegments(questions *pgx.Batch, results []pipeline.Result, holder *postgres.Backend) map[int]int64 {
 	var numbers []int
 	for c := range ofClaims(results) {
-		if !lost[c] {
-			lost[c] = true
+		if !slices.Contains(numbers, c.Segment.Number) {
 			numbers = append(numbers, c.Segment.Number)
 		}
 	}
-	rows, _ := tx.Query(ctx, `
-		select number, fence, pg_backend_pid(), now() from bulksub.segments
-		where job_id = $1 and number = any($2) order by number for update`, p.job.ID, numbers)
 	fences := make(map[int]int64)
-	var number int
-	var fence int64
-	_, err = pgx.ForEachRow(rows, []any{&number, &fence, &holder.PID, &holder.Began}, func() error {
-		fences[number] = fence
-		return nil
-	})
-	if err != nil {
-		return nil, 0, err
+	questions.Queue(`
+		select number, fence, pg_backend_pid(), now() from bulksub.segments
+		where job_id = $1 and number = any($2) order by number for update`, p.job.ID, numbers).
+		Query(func(rows pgx.Rows) error {
+			var number int
+			var fence int64
+			_, err := pgx.ForEachRow(rows, []any{&number, &fence, &holder.PID, &holder.Began}, func() error {
+				fences[number] = fence
+				return nil
+			})
+			return err
+		})
+	return fences
+}
+
+// fenced drops the results of segments that another process has taken. It notes their claims as lost, and counts them.
+func (p *Postgres) fenced(results []pipeline.Result, fences map[int]int64) (kept []pipeline.Result, refused int) {
+	lost := make(map[*pipeline.Claim]bool)
+	for c := range ofClaims(results) {
+		if fences[c.Segment.Number] != c.Fence {
+			lost[c] = true
+		}
 	}
-	maps.DeleteFunc(lost, func(c *pipeline.Claim, _ bool) bool { return fences[c.Segment.Number] == c.Fence })
 	if len(lost) == 0 {
-		return results, 0, nil
+		return results, 0
 	}
 	for claim := range lost {
 		p.held.lose(claim)
 	}
-	return slices.DeleteFunc(slices.Clone(results), func(r pipeline.Result) bool { return lost[r.Claim] }), len(lost), nil
+	return slices.DeleteFunc(slices.Clone(results), func(r pipeline.Result) bool { return lost[r.Claim] }), len(lost)
 }
 
 // ofClaims counts the results of each claim, part by part: a claim comes as often as results of others lie between
