@@ -461,6 +461,27 @@ func TestStageWaitsForCommits(t *testing.T) {
 	wantBeliefs(t, db, "a t11?") // its call was not announced
 }
 
+// TestStageWaitsForNoCopy: the process behind it may be frozen, and the server lets a COPY wait without end.
+func TestStageWaitsForNoCopy(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	cutter, through := pgtest.NewCutter(t, db)
+	other, p := newPostgres(t, through, "other"), newPostgres(t, db, "job")
+	s, r := wish(t, db, "a", some("a", 1, 5)), result(claim(t, other, 1), "11", pipeline.OK)
+	r.Done = []pipeline.Action{add("a")}
+	cutter.ArmAt("copy bulksub.records", func(net.Conn, []byte) error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := p.Stage(ctx, s)
+		return err
+	})
+	must(t, other.Record(t.Context(), []pipeline.Result{r}))
+	if cutter.Armed() || !ask[bool](t, db, `select exists (select from bulksub.plans)`) {
+		t.Error("nothing was planned beside a COPY")
+	}
+	wantBeliefs(t, db, "a t11?") // its call was not announced
+}
+
 // TestDropPlanKeepsWhatFailed: the run that sends it again finds it.
 func TestDropPlanKeepsWhatFailed(t *testing.T) {
 	t.Parallel()
