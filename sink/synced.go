@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/bulksub/bulksub/internal/postgres"
 )
 
 // synced are the topics under sync for the service that the job calls.
@@ -35,7 +37,7 @@ func (b *believer) lookForSyncs(ctx context.Context) error {
 		ask.Queue(`select pg_advisory_xact_lock_shared($1)`, membership)
 		ask.Queue(`select array(select distinct topic from bulksub.synced where service = $1 limit $2)`, b.caller.service, mostSynced+1).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&topics) })
-		if err := b.pool.SendBatch(ctx, &ask).Close(); err != nil {
+		if err := postgres.TransactAsking(ctx, b.pool, &ask, func(pgx.Tx) error { return nil }); err != nil {
 			return err
 		}
 		s := &synced{topics: make(map[string]struct{}), many: len(topics) > mostSynced}

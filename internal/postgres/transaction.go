@@ -16,9 +16,10 @@ var settings = []string{
 	`select set_config('idle_in_transaction_session_timeout', '15s', true) where current_setting('idle_in_transaction_session_timeout') = '0'`,
 }
 
-// Transact runs f in a transaction, as [pgx.BeginFunc] does. One whose process is frozen, or whose connection leads
-// nowhere any more, is ended by the server: others could else not take its work over, for the locks that it holds. The
-// error of whoever wakes up in it passes.
+// Transact runs f in a transaction, as [pgx.BeginFunc] does. A statement behind a lock sees what was committed before the
+// lock was granted, whatever level of isolation the user or the database prefers. A transaction whose process is frozen, or
+// whose connection leads nowhere any more, is ended by the server: others could else not take its work over, for the locks
+// that it holds. The error of whoever wakes up in it passes.
 func Transact(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
 	return TransactAsking(ctx, pool, new(pgx.Batch), f)
 }
@@ -27,7 +28,7 @@ func Transact(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) err
 // answered when f is called.
 func TransactAsking(ctx context.Context, pool *pgxpool.Pool, questions *pgx.Batch, f func(pgx.Tx) error) error {
 	var all pgx.Batch
-	all.BeginTx(pgx.TxOptions{})
+	all.BeginTx(pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	for _, sql := range settings {
 		all.Queue(sql)
 	}

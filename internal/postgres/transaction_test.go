@@ -26,9 +26,11 @@ func TestTransactAsking(t *testing.T) {
 		"it is given up":            {question: `select 7`, then: `select 1`, err: ours, called: true, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pool := database(t, `create table things (n int)`)
+			pool := database(t, `create table things (n int)`,
+				`do $$ begin execute format('alter database %I set default_transaction_isolation = serializable', current_database()); end $$`)
+			pool.Reset()
 			var answer int
-			var timeout string
+			var timeout, isolation string
 			var questions pgx.Batch
 			questions.Queue(test.question).QueryRow(func(row pgx.Row) error { return row.Scan(&answer) })
 			called := false
@@ -36,6 +38,9 @@ func TestTransactAsking(t *testing.T) {
 				called = true
 				if answer != 7 {
 					t.Errorf("the answer is %d", answer)
+				}
+				if err := tx.QueryRow(t.Context(), `show transaction_isolation`).Scan(&isolation); err != nil || isolation != "read committed" {
+					t.Errorf("the isolation is %s, %v", isolation, err)
 				}
 				if err := tx.QueryRow(t.Context(), `show idle_in_transaction_session_timeout`).Scan(&timeout); err != nil || timeout != "15s" {
 					t.Errorf("a client may be silent for %s, %v", timeout, err)
