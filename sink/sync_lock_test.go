@@ -58,3 +58,30 @@ func TestStageWaitsForNoCopy(t *testing.T) {
 	}
 	wantBeliefs(t, db, "a t11?") // its call was not announced
 }
+
+// TestClaimSeesTheSyncThatItWaitedFor: also where a database prefers a level at which what is read is as old as the wait.
+func TestClaimSeesTheSyncThatItWaitedFor(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mustExec(t, db, `do $$ begin execute format('alter database %I set default_transaction_isolation = "repeatable read"', current_database()); end $$`)
+	db.Reset()
+	p := newPostgres(t, db, "job")
+	sync, err := db.Begin(t.Context())
+	must(t, err)
+	defer sync.Rollback(t.Context())
+	_, err = sync.Exec(t.Context(), `select pg_advisory_xact_lock($1)`, membership)
+	must(t, err)
+	mustExec(t, sync, `insert into bulksub.synced (topic, kind) values ('a', 'kind')`)
+	claimed := pool.New().WithErrors()
+	claimed.Go(func() error { _, err := p.Claim(t.Context(), plan(t, 1)); return err })
+	for !ask[bool](t, db, waiting) {
+		if p.synced.Load() != nil {
+			t.Fatal("a claim did not wait for a sync")
+		}
+	}
+	must(t, sync.Commit(t.Context()))
+	must(t, claimed.Wait())
+	if !p.synced.Load().has("a") {
+		t.Error("a claim has not seen the sync that it waited for")
+	}
+}
