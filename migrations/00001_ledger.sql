@@ -35,9 +35,11 @@ create table bulksub.segments (
 );
 create index segments_open on bulksub.segments (job_id, number) where not done;
 
--- The results, up to 500 of a segment that one commit wrote and that share a status. Each array has an element
--- for each of them. Those of topics, codes, attempts and registration_tokens have only one where it is the same for all,
--- and are null where it is '' for all, which is none.
+-- The results, up to 500 of a segment that one commit wrote and that share a status. Keys and tokens are lists: the texts of
+-- all of them with U+001E (ASCII's record separator) between them. The server takes a list in one piece, and an array element
+-- by element. A result of whose key or token that character is part stands alone. Each array has an element for each result.
+-- Those of topics, codes, attempts and registration_tokens have only one where it is the same for all, and are null where it is
+-- '' for all, which is none.
 create table bulksub.records (
 	job_id              bigint      not null,
 	segment             integer     not null,
@@ -45,8 +47,8 @@ create table bulksub.records (
 	first               bigint      not null, -- a process numbers what it writes
 	status              text        not null,
 	results             integer     not null check (results > 0), -- how many
-	keys                text[]      collate "C" not null,
-	tokens              text[]      not null,
+	keys                text        collate "C" not null,
+	tokens              text        not null,
 	topics              text[],
 	codes               text[],
 	attempts            smallint[]  not null,
@@ -68,7 +70,10 @@ select r.job_id, r.segment, r.fence, r.first, e.row_key, e.token, coalesce(e.top
 	nullif(coalesce(e.code, r.codes[1]), '') as code, coalesce(e.attempts, r.attempts[1]) as attempts,
 	nullif(coalesce(e.registration_token, r.registration_tokens[1]), '') as registration_token, e.detail, r.recorded_at
 from bulksub.records r
-cross join lateral unnest(r.keys, r.tokens, r.topics, r.codes, r.attempts, r.registration_tokens, r.details)
+cross join lateral unnest(
+	case r.results when 1 then array[r.keys] else string_to_array(r.keys, e'\x1e') end,
+	case r.results when 1 then array[r.tokens] else string_to_array(r.tokens, e'\x1e') end,
+	r.topics, r.codes, r.attempts, r.registration_tokens, r.details)
 	as e (row_key, token, topic, code, attempts, registration_token, detail);
 
 -- The contract for those who query: how the rows are stored may change.

@@ -125,11 +125,14 @@ func (p *Postgres) take(ctx context.Context, tx pgx.Tx, end bool) (s pipeline.Se
 // recorded lists the rows of a segment that have a result.
 func (p *Postgres) recorded(ctx context.Context, segment int) (done map[string]struct{}, err error) {
 	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		rows, _ := p.pool.Query(ctx, `select unnest(keys) from bulksub.records where job_id = $1 and segment = $2`, p.job.ID, segment)
+		rows, _ := p.pool.Query(ctx, `select keys, results from bulksub.records where job_id = $1 and segment = $2`, p.job.ID, segment)
 		done = make(map[string]struct{})
-		var key string
-		_, err := pgx.ForEachRow(rows, []any{&key}, func() error {
-			done[key] = struct{}{}
+		var keys string
+		var results int
+		_, err := pgx.ForEachRow(rows, []any{&keys, &results}, func() error {
+			for key := range parted(keys, results) {
+				done[key] = struct{}{}
+			}
 			return nil
 		})
 		return err

@@ -7,9 +7,11 @@ import (
 	"net"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
@@ -128,7 +130,7 @@ func TestRecordIsAllOrNothing(t *testing.T) {
 	first, second := claim(t, p, 2), claim(t, p, 2)
 	mustExec(t, db, `
 		insert into bulksub.records (job_id, segment, fence, first, status, results, keys, tokens, attempts)
-		values ($1, $2, $3, 3, 'ok', 1, '{23}', '{t23}', '{1}')`, p.job.ID, second.Segment.Number, second.Fence)
+		values ($1, $2, $3, 3, 'ok', 1, '23', 't23', '{1}')`, p.job.ID, second.Segment.Number, second.Fence)
 	if err := p.Record(t.Context(), append(results(first), results(second)...)); postgres.Code(err) != "23505" {
 		t.Errorf("recorded twice: %v", err)
 	}
@@ -153,7 +155,7 @@ func TestResultsComeBack(t *testing.T) {
 		for i := range want {
 			if i == 0 || rapid.IntRange(0, 9).Draw(t, "other") == 0 {
 				one = pipeline.Result{
-					Claim: rapid.SampledFrom(claims).Draw(t, "claim"), Token: few("", "t", "u").Draw(t, "token"), Topic: few("", "news", "other").Draw(t, "topic"),
+					Claim: rapid.SampledFrom(claims).Draw(t, "claim"), Token: few("", "t", "u\x1e", "\x1e").Draw(t, "token"), Topic: few("", "news", "other").Draw(t, "topic"),
 					Status: rapid.SampledFrom(pipeline.Statuses[:3]).Draw(t, "status"), Code: few("", "C", "D").Draw(t, "code"), Attempts: rapid.IntRange(0, 2).Draw(t, "attempts"),
 					RegistrationToken: few("", "r", "s").Draw(t, "registration token"), Detail: few("", `{"a": 1}`, "null").Draw(t, "detail"),
 				}
@@ -194,12 +196,21 @@ func TestTextComesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := pipeline.Result{Claim: c, Key: in, Token: in, Topic: in, Status: pipeline.Invalid, Code: in, RegistrationToken: in}
-		if err := p.Record(context.Background(), []pipeline.Result{r}); err != nil {
+		beside := []string{"before", "", "after"} // of the same record, if that can be
+		all := []pipeline.Result{r, r, r, r}
+		for i, key := range beside {
+			all[i].Key, all[i].Token = "beside"+strconv.Itoa(i), key
+		}
+		if err := p.Record(context.Background(), all); err != nil {
 			t.Fatalf("record %q: %v", in, err)
+		}
+		rows, _ := db.Query(context.Background(), `select token from bulksub.results where row_key like 'beside_' order by row_key`)
+		if got, err := pgx.CollectRows(rows, pgx.RowTo[string]); err != nil || !slices.Equal(got, beside) {
+			t.Fatalf("beside %q: %q, %v", in, got, err)
 		}
 		var key, token, topic string
 		var code, registration, detail *string
-		err = db.QueryRow(context.Background(), `select row_key, token, topic, code, registration_token, detail from bulksub.results`).
+		err = db.QueryRow(context.Background(), `select row_key, token, topic, code, registration_token, detail from bulksub.results where row_key not like 'beside_'`).
 			Scan(&key, &token, &topic, &code, &registration, &detail)
 		want := strings.ToValidUTF8(strings.ReplaceAll(in, "\x00", "\ufffd"), "\ufffd")
 		if err != nil || key != want || token != want || topic != want || detail != nil {
@@ -209,10 +220,10 @@ func TestTextComesBack(t *testing.T) {
 			t.Fatalf("%q came back as %v, %v", in, code, registration)
 		}
 	}
-	for _, in := range append(exact, "", "\x00", "a\xffb\xfe\xfd", "\xc3") {
+	for _, in := range append(exact, "", "\x1e", "a\x1eb\x1e", "\x00", "\x00\x1e", "a\xffb\xfe\xfd", "\xc3") {
 		check(t, in)
 	}
-	alphabet := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom([]byte("\\Nt.\t\n\r\x00\xff\xc3\xa9a")), rapid.Byte()), 0, 12)
+	alphabet := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom([]byte("\\Nt.\t\n\r\x00\x1e\xff\xc3\xa9a")), rapid.Byte()), 0, 12)
 	rapid.Check(t, func(t *rapid.T) { check(t, string(alphabet.Draw(t, "text"))) })
 }
 

@@ -1,11 +1,16 @@
 package sink
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"io"
+	"iter"
+	"slices"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,7 +24,11 @@ const copyRecords = `copy bulksub.records (job_id, segment, fence, first, status
 // more, glibc takes memory from the system and gives it back, column by column, which makes a COPY a tenth dearer.
 const mostInRecord = 500
 
-// bundle is what becomes one row of bulksub.records: results that share a claim and a status.
+// separator stands between the texts of a list.
+const separator = "\x1e"
+
+// bundle is what becomes one row of bulksub.records: results that share a claim and a status, or one of whose key
+// or token the separator is part.
 type bundle struct {
 	first   int64
 	results []*pipeline.Result
@@ -37,6 +46,10 @@ func bundles(results []pipeline.Result, first int64) []*bundle {
 	var b *bundle
 	for i := range results {
 		r := &results[i]
+		if strings.Contains(r.Key, separator) || strings.Contains(r.Token, separator) {
+			all = append(all, &bundle{first: first + int64(i), results: []*pipeline.Result{r}})
+			continue
+		}
 		if k := (kind{r.Claim, r.Status}); k != last {
 			last, b = k, open[k]
 		}
@@ -47,6 +60,14 @@ func bundles(results []pipeline.Result, first int64) []*bundle {
 		b.results = append(b.results, r)
 	}
 	return all
+}
+
+// parted goes through the texts of a list of so many.
+func parted(list string, n int) iter.Seq[string] {
+	if n == 1 {
+		return slices.Values([]string{list})
+	}
+	return strings.SplitSeq(list, separator)
 }
 
 // recordWriter writes the results of this process into bulksub.records.
@@ -124,8 +145,8 @@ func appendBundle(b []byte, job int64, l *bundle) []byte {
 	b = appendInt8(b, l.first)
 	b = appendText(b, string(r.Status))
 	b = appendInt4(b, len(l.results))
-	b = l.appendTexts(b, func(r *pipeline.Result) string { return r.Key })
-	b = l.appendTexts(b, func(r *pipeline.Result) string { return r.Token })
+	b = l.appendList(b, func(r *pipeline.Result) string { return r.Key })
+	b = l.appendList(b, func(r *pipeline.Result) string { return r.Token })
 	b = l.appendShared(b, func(r *pipeline.Result) string { return r.Topic })
 	b = l.appendShared(b, func(r *pipeline.Result) string { return r.Code })
 	b = l.appendAttempts(b)
@@ -139,6 +160,27 @@ const (
 	oidText = 25
 	oidJSON = 114
 )
+
+// appendList writes a list of all. It looks at them in one piece, and only where that finds something at each alone.
+func (l *bundle) appendList(b []byte, column func(*pipeline.Result) string) []byte {
+	at := len(b)
+	b = l.join(appendLength(b, 0), column)
+	if list := b[at+4:]; !utf8.Valid(list) || bytes.IndexByte(list, 0) >= 0 {
+		b = l.join(b[:at+4], func(r *pipeline.Result) string { return storable(column(r)) })
+	}
+	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+	return b
+}
+
+func (l *bundle) join(b []byte, column func(*pipeline.Result) string) []byte {
+	for i, r := range l.results {
+		if i > 0 {
+			b = append(b, separator...)
+		}
+		b = append(b, column(r)...)
+	}
+	return b
+}
 
 // appendTexts writes an array of all.
 func (l *bundle) appendTexts(b []byte, column func(*pipeline.Result) string) []byte {
