@@ -46,7 +46,7 @@ func bundles(results []pipeline.Result, first int64) []*bundle {
 	var b *bundle
 	for i := range results {
 		r := &results[i]
-		if strings.Contains(r.Key, separator) || strings.Contains(r.Token, separator) {
+		if strings.IndexByte(r.Key, separator[0]) >= 0 || strings.IndexByte(r.Token, separator[0]) >= 0 {
 			all = append(all, &bundle{first: first + int64(i), results: []*pipeline.Result{r}})
 			continue
 		}
@@ -54,7 +54,7 @@ func bundles(results []pipeline.Result, first int64) []*bundle {
 			last, b = k, open[k]
 		}
 		if b == nil || len(b.results) == mostInRecord {
-			b = &bundle{first: first + int64(i)}
+			b = &bundle{first: first + int64(i), results: make([]*pipeline.Result, 0, min(mostInRecord, len(results)-i))}
 			all, open[last] = append(all, b), b
 		}
 		b.results = append(b.results, r)

@@ -196,16 +196,16 @@ func (p *Postgres) page(ctx context.Context, b bounds, room []pipeline.Row) (pag
 	if above != "" {
 		below = above + " and " + below
 	}
-	what, by := []string{p.relation.Key.SQL() + "::text", p.relation.Token.SQL() + "::text"}, []string{}
+	what, by := []string{asText(p.relation.Key), asText(p.relation.Token)}, []string{}
 	for _, c := range p.relation.Further {
-		what = append(what, c.SQL()+"::text")
+		what = append(what, asText(c))
 	}
 	for _, o := range p.order {
 		by = append(by, o.sql)
 	}
 	sql := fmt.Sprintf("%s order by %s limit %d", p.relation.Select(strings.Join(what, ", "), below), strings.Join(by, ", "), p.pageRows)
 	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		rows, err := p.pool.Query(ctx, sql, args...)
+		rows, err := p.pool.Query(ctx, sql, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
 		if err == nil {
 			page, last, err = p.collect(rows, room)
 		}
@@ -215,6 +215,16 @@ func (p *Postgres) page(ctx context.Context, b bounds, room []pipeline.Row) (pag
 		return nil, nil, p.lost(err)
 	}
 	return page, last, nil
+}
+
+// asText is a column as a cast to text shows it, in rows of the text format: there an integer needs no cast, which makes
+// a text of it and then another one.
+func asText(c postgres.Column) string {
+	switch c.Type {
+	case "bigint", "integer", "smallint":
+		return c.SQL()
+	}
+	return c.SQL() + "::text"
 }
 
 // lost says of an error that is not about the relation what it kept us from.
