@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -30,7 +30,7 @@ const (
 // saves a pass over the table for each.
 //
 // A segment is a range of keys; it is cut by looking 50,000 keys ahead, which an
-// index on the key answers alone. Rows are read in keyset pages of 5,000, each a
+// index on the key answers alone, or not even that where integers stand without gaps. Rows are read in keyset pages of 5,000, each a
 // statement of its own that is over before its first row is handed out, so no
 // snapshot is held while the service is waited for. A row that is inserted while
 // the job runs is read if its key lies in what has not been read yet; one that is
@@ -91,63 +91,6 @@ func (p *Postgres) Estimate(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("the plan of the input has an unknown shape: %s", plan)
 	}
 	return explained[0].Plan.Rows, nil
-}
-
-// Next cuts a range of the next 50,000 places.
-func (p *Postgres) Next(ctx context.Context, after pipeline.Segment) (pipeline.Segment, bool, error) {
-	var next bounds
-	if after.Number > 0 {
-		b, err := p.parseBounds(after.Bounds)
-		if err != nil {
-			return pipeline.Segment{}, false, err
-		}
-		next.After = b.To
-	}
-	err := p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		err := p.place(ctx, &next, "asc", fmt.Sprintf("offset %d", segmentRows-1))
-		if errors.Is(err, pgx.ErrNoRows) {
-			err = p.place(ctx, &next, "desc", "")
-		}
-		return p.relation.Explain(err)
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return pipeline.Segment{}, false, nil
-	}
-	if err != nil {
-		return pipeline.Segment{}, false, p.lost(err)
-	}
-	text, _ := json.Marshal(next)
-	return pipeline.Segment{Number: after.Number + 1, Bounds: string(text)}, true, nil
-}
-
-// place finds the place at which the next segment ends.
-func (p *Postgres) place(ctx context.Context, next *bounds, direction, offset string) error {
-	var inner, texts, by []string
-	to := make([]*string, len(p.order))
-	into := make([]any, len(p.order))
-	for i, o := range p.order {
-		inner = append(inner, fmt.Sprintf("%s as k%d", o.sql, i))
-		texts = append(texts, fmt.Sprintf("k%d::text", i))
-		by = append(by, fmt.Sprintf("%d %s", i+1, direction))
-		into[i] = &to[i]
-	}
-	condition, args := p.compare(">", next.After, nil)
-	sql := fmt.Sprintf("select %s from (%s order by %s %s limit 1) as keys", strings.Join(texts, ", "),
-		p.relation.Select(strings.Join(inner, ", "), condition), strings.Join(by, ", "), offset)
-	if err := p.pool.QueryRow(ctx, sql, args...).Scan(into...); err != nil {
-		return err
-	}
-	next.To = make([]string, len(to))
-	for i, text := range to {
-		if text == nil {
-			return p.relation.Flaw("the key column %q has nulls", p.relation.Key.Name)
-		}
-		if !utf8.ValidString(*text) {
-			return p.relation.Flaw("the key column %q is not valid UTF-8; name another with --key-column", p.relation.Key.Name)
-		}
-		next.To[i] = *text
-	}
-	return nil
 }
 
 // compare is a condition on the order, and the arguments with its own: nothing if
@@ -220,11 +163,14 @@ func (p *Postgres) page(ctx context.Context, b bounds, room []pipeline.Row) (pag
 // asText is a column as a cast to text shows it, in rows of the text format: there an integer needs no cast, which makes
 // a text of it and then another one.
 func asText(c postgres.Column) string {
-	switch c.Type {
-	case "bigint", "integer", "smallint":
+	if integer(c) {
 		return c.SQL()
 	}
 	return c.SQL() + "::text"
+}
+
+func integer(c postgres.Column) bool {
+	return slices.Contains([]string{"bigint", "integer", "smallint"}, c.Type)
 }
 
 // lost says of an error that is not about the relation what it kept us from.

@@ -189,6 +189,35 @@ func TestPostgresSegments(t *testing.T) {
 	}
 }
 
+// TestPostgresDenseKeys: where integers stand without gaps, a segment ends where a full one would; with a gap at one of the
+// spots that are looked at, behind 50,000 rows. Either way every row is read.
+func TestPostgresDenseKeys(t *testing.T) {
+	for _, c := range []struct {
+		kind  string
+		gaps  string
+		third string // where the third segment ends
+	}{
+		{"bigint", "id between 110001 and 110100", "150000"},
+		{"bigint", "id between 109901 and 110000", "150100"},
+		{"bigint", "id between 140001 and 160000", "170000"},
+		{"integer", "false", "150000"},
+		{"numeric", "id between 110001 and 110100", "150100"},
+		{"bigint", "id between 10 and 29", "150020"},
+	} {
+		t.Run(c.kind+" without "+c.gaps, func(t *testing.T) {
+			pool := database(t, "create table users (id "+c.kind+" primary key, token text)",
+				fmt.Sprintf("insert into users select g, 'token-' || g from generate_series(1, %d) g", 4*segmentRows+1),
+				"delete from users where "+c.gaps)
+			p := resolve(t, pool, postgres.Wanted{Table: "users"})
+			segments := cut(t, p)
+			if b, err := p.parseBounds(segments[2].Bounds); err != nil || b.To[0] != c.third {
+				t.Errorf("the third segment is %s", segments[2].Bounds)
+			}
+			testSource(t, p, inOneQuery(t, p))
+		})
+	}
+}
+
 func TestPostgresEstimate(t *testing.T) {
 	pool := database(t, `create table users (id bigint primary key, token text)`,
 		`insert into users select g, 't' || g from generate_series(1, 20000) g`, `analyze users`)
