@@ -189,8 +189,8 @@ func TestPostgresSegments(t *testing.T) {
 	}
 }
 
-// TestPostgresDenseKeys: where integers stand without gaps, a segment ends where a full one would; with a gap at one of the
-// spots that are looked at, behind 50,000 rows. Either way every row is read.
+// TestPostgresDenseKeys: where integers stand without gaps, a segment ends where a full one would; behind a wider one, or
+// with a gap at one of the spots that are looked at, behind 50,000 rows. Either way every row is read.
 func TestPostgresDenseKeys(t *testing.T) {
 	for _, c := range []struct {
 		kind  string
@@ -203,6 +203,7 @@ func TestPostgresDenseKeys(t *testing.T) {
 		{"integer", "false", "150000"},
 		{"numeric", "id between 110001 and 110100", "150100"},
 		{"bigint", "id between 10 and 29", "150020"},
+		{"bigint", "id between 60001 and 60100 or id between 120001 and 120010", "150110"},
 	} {
 		t.Run(c.kind+" without "+c.gaps, func(t *testing.T) {
 			pool := database(t, "create table users (id "+c.kind+" primary key, token text)",
