@@ -203,6 +203,7 @@ func TestPostgresDenseKeys(t *testing.T) {
 		{"integer", "false", "150000"},
 		{"numeric", "id between 110001 and 110100", "150100"},
 		{"bigint", "id between 10 and 29", "150020"},
+		{"bigint", "id > 110000 and id % 10 <> 0", "200000"},
 		{"bigint", "id between 60001 and 60100 or id between 120001 and 120010", "150110"},
 	} {
 		t.Run(c.kind+" without "+c.gaps, func(t *testing.T) {

@@ -32,7 +32,7 @@ create trigger written after insert on bulksub.records referencing new table as 
 
 create function trial.gone() returns trigger language plpgsql security definer as $$
 begin
-	insert into trial.violations select format('the result of row %s, %s, has gone', unnest(keys), status) from lost where status <> 'failed';
+	insert into trial.violations select format('the result of row %s, %s, has gone', unnest(string_to_array(keys, e'\x1e')), status) from lost where status <> 'failed';
 	return null;
 end $$;
 
@@ -41,7 +41,7 @@ create trigger gone after delete on bulksub.records referencing old table as los
 
 create function trial.changed() returns trigger language plpgsql security definer as $$
 begin
-	insert into trial.violations select format('the result of row %s, %s, was changed', unnest(keys), status) from lost;
+	insert into trial.violations select format('the result of row %s, %s, was changed', unnest(string_to_array(keys, e'\x1e')), status) from lost;
 	return null;
 end $$;
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/bulksub/bulksub/iidclient/iidtest"
 )
@@ -41,8 +42,16 @@ func rowsText(b []byte, segment, first, n int) []byte {
 	return b
 }
 
-// arrays is COPY's binary format, with a row for each status, or several if it has more than most results.
-func arrays(most int) func(b []byte, segment, first, n int) []byte {
+// arrays is COPY's binary format, with a row for each status, or several if it has more than most results. Its keys and
+// tokens are arrays.
+func arrays(most int) func(b []byte, segment, first, n int) []byte { return records(most, texts) }
+
+// lists is the same with lists of keys and tokens.
+func lists(most int) func(b []byte, segment, first, n int) []byte {
+	return records(most, func(b []byte, all []string) []byte { return text(b, strings.Join(all, "\x1e")) })
+}
+
+func records(most int, several func(b []byte, all []string) []byte) func(b []byte, segment, first, n int) []byte {
 	return func(b []byte, segment, first, n int) []byte {
 		var keys, tokens = map[string][]string{}, map[string][]string{}
 		codes := map[string]string{}
@@ -58,7 +67,7 @@ func arrays(most int) func(b []byte, segment, first, n int) []byte {
 			keys, tokens := keys[status], tokens[status]
 			for len(keys) > 0 {
 				k := min(most, len(keys))
-				b = record(b, segment, at, status, codes[status], keys[:k], tokens[:k])
+				b = several(several(record(b, segment, at, k, status, codes[status]), keys[:k]), tokens[:k])
 				keys, tokens, at = keys[k:], tokens[k:], at+k
 			}
 		}
@@ -66,19 +75,18 @@ func arrays(most int) func(b []byte, segment, first, n int) []byte {
 	}
 }
 
-func record(b []byte, segment, first int, status, code string, keys, tokens []string) []byte {
+// record begins a row: all but the keys and the tokens.
+func record(b []byte, segment, first, n int, status, code string) []byte {
 	b = binary.BigEndian.AppendUint16(b, 11)
 	b = number(b, 8, uint64(1))
 	b = number(b, 4, uint64(segment))
 	b = number(b, 8, 1)
 	b = number(b, 4, uint64(first))
-	b = number(b, 4, uint64(len(keys)))
+	b = number(b, 4, uint64(n))
 	b = text(b, status)
 	b = texts(b, []string{"bench"})
 	b = texts(b, []string{code})
-	b = append(b, 0, 0, 0, 26, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1)
-	b = texts(b, keys)
-	return texts(b, tokens)
+	return append(b, 0, 0, 0, 26, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1)
 }
 
 func number(b []byte, size uint32, n uint64) []byte {

@@ -1,5 +1,7 @@
 package main
 
+import "strings"
+
 // shape is a way of keeping results: tables, a view kept.rows of one row a result, and the COPY that writes.
 type shape struct {
 	name    string
@@ -33,12 +35,13 @@ const (
 	forgetLots  = `delete from kept.records where job_id = 1 and segment = $1 and status = 'failed'`
 	purgeLots   = `delete from kept.records where ctid = any(array(select ctid from kept.records where job_id = 1 limit 50))`
 	keysOfLots  = `select unnest(keys) from kept.records where job_id = 1 and segment = $1`
+	keysOfLists = `select keys from kept.records where job_id = 1 and segment = $1`
 	countLots   = `select status, sum(n) from kept.records where job_id = 1 and segment = $1 group by status`
 )
 
-// records are tables of one row for all results of a commit that share segment and status. How the arrays are stored
+// arrayed are tables of one row for all results of a commit that share segment and status. How the arrays are stored
 // is left to what comes after.
-const records = `
+const arrayed = `
 create table kept.records (
 	job_id bigint not null, segment integer not null, fence bigint not null, first integer not null, n integer not null,
 	status text not null, topics text[] not null, codes text[], attempts smallint[] not null,
@@ -50,6 +53,10 @@ select b.job_id, b.segment, r.row_key, r.token, coalesce(r.topic, b.topics[1]) a
 	coalesce(r.attempts, b.attempts[1]) as attempts, nullif(r.registration_token, '') as registration_token, r.detail, b.recorded_at
 from kept.records b cross join lateral unnest(b.keys, b.tokens, b.topics, b.codes, b.attempts, b.registration_tokens, b.details)
 	as r (row_key, token, topic, code, attempts, registration_token, detail);`
+
+// listed are the same with a text for all keys, and one for all tokens.
+var listed = strings.NewReplacer("keys text[]", "keys text", "tokens text[] not", "tokens text not",
+	"b.keys, b.tokens", `string_to_array(b.keys, e'\x1e'), string_to_array(b.tokens, e'\x1e')`).Replace(arrayed)
 
 const external = `alter table kept.records alter keys set storage external, alter tokens set storage external;`
 
@@ -64,16 +71,17 @@ var shapes = []shape{
 		into: copyText, encode: rowsText, forget: forgetRows, purge: purgeRows},
 	{name: "row, brin", tables: `create table kept.rows (` + rowColumns + `); create index on kept.rows using brin (job_id, segment) with (pages_per_range = 32);`,
 		into: copyText, encode: rowsText, forget: forgetRows, purge: purgeRows},
-	{name: "arrays external", tables: records + external, into: copyRecords, encode: arrays(4000), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
-	{name: "arrays external, 1,000 at most", tables: records + external, into: copyRecords, encode: arrays(1000), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
-	{name: "arrays external, 500 at most", tables: records + external, into: copyRecords, encode: arrays(500), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
-	{name: "arrays external, 46 at most, a page each", tables: records + external + `alter table kept.records set (toast_tuple_target = 8160);`,
+	{name: "arrays external", tables: arrayed + external, into: copyRecords, encode: arrays(4000), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
+	{name: "arrays external, 1,000 at most", tables: arrayed + external, into: copyRecords, encode: arrays(1000), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
+	{name: "arrays external, 500 at most", tables: arrayed + external, into: copyRecords, encode: arrays(500), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
+	{name: "lists external, 500 at most", tables: listed + external, into: copyRecords, encode: lists(500), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLists},
+	{name: "arrays external, 46 at most, a page each", tables: arrayed + external + `alter table kept.records set (toast_tuple_target = 8160);`,
 		into: copyRecords, encode: arrays(46), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
-	{name: "arrays, 4 COPYs a commit", tables: records + external, into: copyRecords, encode: arrays(4000), perTx: 4, forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
-	{name: "arrays, two writers", tables: records + external, into: copyRecords, encode: arrays(4000), writers: 2, forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
-	{name: "arrays lz4", tables: records + `alter table kept.records alter keys set compression lz4, alter tokens set compression lz4;`,
+	{name: "arrays, 4 COPYs a commit", tables: arrayed + external, into: copyRecords, encode: arrays(4000), perTx: 4, forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
+	{name: "arrays, two writers", tables: arrayed + external, into: copyRecords, encode: arrays(4000), writers: 2, forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
+	{name: "arrays lz4", tables: arrayed + `alter table kept.records alter keys set compression lz4, alter tokens set compression lz4;`,
 		into: copyRecords, encode: arrays(4000), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
-	{name: "arrays, keys lz4", tables: records + external + `alter table kept.records alter keys set storage extended, alter keys set compression lz4;`,
+	{name: "arrays, keys lz4", tables: arrayed + external + `alter table kept.records alter keys set storage extended, alter keys set compression lz4;`,
 		into: copyRecords, encode: arrays(4000), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
-	{name: "arrays pglz", tables: records, into: copyRecords, encode: arrays(4000), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
+	{name: "arrays pglz", tables: arrayed, into: copyRecords, encode: arrays(4000), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
 }
