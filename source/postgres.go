@@ -30,11 +30,11 @@ const (
 // saves a pass over the table for each.
 //
 // A segment is a range of keys; it is cut by looking 50,000 keys ahead, which an
-// index on the key answers alone, or not even that where integers stand without gaps. Rows are read in keyset pages of 5,000, each a
-// statement of its own that is over before its first row is handed out, so no
-// snapshot is held while the service is waited for. A row that is inserted while
-// the job runs is read if its key lies in what has not been read yet; one that is
-// deleted is not missed.
+// index on the key answers alone, or at five keys where integers stand close
+// together. Rows are read in keyset pages of 5,000, each a statement of its own that
+// is over before its first row is handed out, so no snapshot is held while the
+// service is waited for. A row that is inserted while the job runs is read if its key
+// lies in what has not been read yet; one that is deleted is not missed.
 type Postgres struct {
 	pool     *pgxpool.Pool
 	relation *postgres.Relation
