@@ -9,6 +9,7 @@ type itemPool struct {
 	back  chan []*item
 	free  []*item // the reader's, to be taken
 	given []*item // the loop's, not handed over yet
+	fresh []item  // the reader's, never used
 }
 
 func newItemPool(window int) itemPool {
@@ -21,7 +22,7 @@ func (p *itemPool) take() *item {
 		select {
 		case p.free = <-p.back:
 		default:
-			return new(item)
+			return p.new()
 		}
 	}
 	last := len(p.free) - 1
@@ -41,4 +42,14 @@ func (p *itemPool) give(it *item) {
 	default:
 	}
 	p.given = make([]*item, 0, handover)
+}
+
+// new returns an item of a block: the collector looks at a block at once.
+func (p *itemPool) new() *item {
+	if len(p.fresh) == 0 {
+		p.fresh = make([]item, handover)
+	}
+	it := &p.fresh[0]
+	p.fresh = p.fresh[1:]
+	return it
 }
