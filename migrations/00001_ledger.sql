@@ -35,11 +35,11 @@ create table bulksub.segments (
 );
 create index segments_open on bulksub.segments (job_id, number) where not done;
 
--- The results, up to 500 of a segment that one commit wrote and that share a status. Keys and tokens are lists: the texts of
--- all of them with U+001E (ASCII's record separator) between them. The server takes a list in one piece, and an array element
--- by element. A result of whose key or token that character is part stands alone. Each array has an element for each result.
--- Those of topics, codes, attempts and registration_tokens have only one where it is the same for all, and are null where it is
--- '' for all, which is none.
+-- The results, of a segment that one commit wrote and that share a status: as many as fill a page, some 46. Keys and tokens are
+-- lists: the texts of all of them with U+001E (ASCII's record separator) between them. The server takes a list in one piece, and
+-- an array element by element. A result of whose key or token that character is part stands alone. Each array has an element for
+-- each result. Those of topics, codes, attempts and registration_tokens have only one where it is the same for all, and are null
+-- where it is '' for all, which is none.
 create table bulksub.records (
 	job_id              bigint      not null,
 	segment             integer     not null,
@@ -57,12 +57,17 @@ create table bulksub.records (
 	recorded_at         timestamptz not null default clock_timestamp(),
 	primary key (job_id, segment, fence, first)
 );
--- Tokens look random: compressing them takes more time than all else, and gains nothing.
 alter table bulksub.records
+	-- Tokens look random: compressing them takes more time than all else, and gains nothing.
 	alter keys set storage external, alter tokens set storage external, alter registration_tokens set storage external,
-	-- A vacuum would read all that a long job has written while the job goes on. The pieces of these texts are only added to,
-	-- until a purge deletes them; 100,000 that are dead, some 200 MB, are worth a vacuum, a commit that was rolled back is not.
-	set (toast.autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_threshold = 100000);
+	-- A record fills a page, and is kept in one piece.
+	set (toast_tuple_target = 8160,
+	-- A vacuum would read all that a long job has written while the job goes on. Records are only added, until a purge deletes
+	-- them; 20,000 that are dead, some 160 MB, are worth a vacuum, a commit that was rolled back is not.
+		autovacuum_vacuum_insert_threshold = -1, autovacuum_vacuum_threshold = 20000,
+		toast.autovacuum_vacuum_insert_threshold = -1);
+-- What is pruned, tried again or looked for is found without reading what is ok.
+create index records_not_ok on bulksub.records (job_id, segment, status) where status <> 'ok';
 
 -- One row for each result.
 create view bulksub.rows as

@@ -114,7 +114,7 @@ func (p *Postgres) SetAPI(ctx context.Context, name string) error {
 	return nil
 }
 
-const resultsPage = 5 // records
+const resultsPage = 5_000 / mostInRecord // records
 
 // Results streams the results of the job with one of the statuses (none: all),
 // segment by segment. Each page of 5,000 at most is a statement of its own (P7): what is

@@ -73,7 +73,7 @@ type lostConn struct {
 }
 
 func (c *lostConn) Write(b []byte) (int, error) {
-	if !bytes.HasPrefix(b[1:], []byte("\x00\x00\x00\x17PGCOPY")) {
+	if len(b) < 5 || !bytes.HasPrefix(b[5:], []byte("PGCOPY")) {
 		return c.Conn.Write(b)
 	}
 	c.Conn.Close()
@@ -87,13 +87,58 @@ func TestNobodyReadsResultsAfterTheirRecord(t *testing.T) {
 	db, gone := pgtest.New(t), make(chan struct{})
 	p := newPostgres(t, pgtest.Through(t, db, func(conn net.Conn) net.Conn { return &lostConn{conn, gone} }), "job")
 	p.retry.Patience = 0
-	results := results(claim(t, p, 1))
+	c := claim(t, p, 1)
+	var results []pipeline.Result
+	for i := range 1_000 { // more than goes out at a time
+		r := result(c, strconv.Itoa(i), pipeline.OK)
+		r.Token = strings.Repeat("t", 163)
+		results = append(results, r)
+	}
 	if err := p.Record(t.Context(), results); err == nil {
 		t.Error("recorded without a connection")
 	}
 	clear(results)
 	close(gone)
 	wantKeys(t, "recorded", recordedKeys(t, db))
+}
+
+// TestRecordsFillPages: none is larger than a page, of which a part would be kept apart.
+func TestRecordsFillPages(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(i int, r *pipeline.Result)
+		most   int // records
+	}{
+		"usual":     {func(int, *pipeline.Result) {}, 22},
+		"short":     {func(i int, r *pipeline.Result) { r.Token = "t" }, 16},
+		"topics":    {func(i int, r *pipeline.Result) { r.Topic = fmt.Sprintf("topic-%d", i) }, 25},
+		"topics, 2": {func(i int, r *pipeline.Result) { r.Topic = strings.Repeat("x", 1+199*(i%2)) }, 36},
+		"codes":     {func(i int, r *pipeline.Result) { r.Code = fmt.Sprintf("CODE_%d", i%7) }, 26},
+		"imported":  {func(i int, r *pipeline.Result) { r.RegistrationToken = strings.Repeat("r", 163) }, 44},
+		"given":     {func(i int, r *pipeline.Result) { r.RegistrationToken = fmt.Sprintf("given-%d", i) }, 26},
+		"details":   {func(i int, r *pipeline.Result) { r.Detail = fmt.Sprintf(`{"application":"%d"}`, i) }, 28},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			p := newPostgres(t, db, "job")
+			c := claim(t, p, 1)
+			var results []pipeline.Result
+			for i := range 1_000 {
+				r := result(c, strconv.Itoa(i), pipeline.OK)
+				r.Token = strings.Repeat("t", 163)
+				test.change(i, &r)
+				results = append(results, r)
+			}
+			must(t, p.Record(t.Context(), results))
+			if n := ask[int](t, db, `select count(*) from bulksub.records`); n > test.most {
+				t.Errorf("%d records, want %d at most", n, test.most)
+			}
+			if n := ask[int](t, db, `select pg_relation_size(reltoastrelid) from pg_class where oid = 'bulksub.records'::regclass`); n > 0 {
+				t.Errorf("%d bytes are kept apart", n)
+			}
+		})
+	}
 }
 
 // TestRefusalIsCountedOnce: however often a commit without an answer is tried again.

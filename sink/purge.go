@@ -27,7 +27,7 @@ type Purger struct {
 
 const (
 	purgeChunk   = 10_000
-	purgeRecords = 100_000 / mostInRecord // each lies in some 45 pieces
+	purgeRecords = 100_000 / mostInRecord
 )
 
 // Purge deletes the jobs and returns their names. kept are those that were left
