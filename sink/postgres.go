@@ -267,8 +267,9 @@ func countsOf(job string) string {
 			select c.key as status, c.value::bigint as n from bulksub.segments s, jsonb_each_text(s.counts) as c
 			where s.job_id = ` + job + ` and s.done
 			union all
-			select r.status, r.results from bulksub.segments s join bulksub.records r on r.job_id = s.job_id and r.segment = s.number
-			where s.job_id = ` + job + ` and not s.done
+			select r.status, r.n from bulksub.segments s cross join lateral (
+				select status, sum(results) as n from bulksub.records where job_id = s.job_id and segment = s.number group by status
+			) as r where s.job_id = ` + job + ` and not s.done
 		) as found group by status`
 }
 
