@@ -35,7 +35,7 @@ create table bulksub.segments (
 );
 create index segments_open on bulksub.segments (job_id, number) where not done;
 
--- The results, of a segment that one commit wrote and that share a status: as many as fill a page, some 46. Keys and tokens are
+-- The results, of a segment that one commit wrote and that share a status: as many as fill a page, some 46, and 64 at most. Keys and tokens are
 -- lists: the texts of all of them with U+001E (ASCII's record separator) between them. The server takes a list in one piece, and
 -- an array element by element. A result of whose key or token that character is part stands alone. Each array has an element for
 -- each result. Those of topics, codes, attempts and registration_tokens have only one where it is the same for all, and are null
@@ -60,13 +60,14 @@ create table bulksub.records (
 alter table bulksub.records
 	-- Tokens look random: compressing them takes more time than all else, and gains nothing.
 	alter keys set storage external, alter tokens set storage external, alter registration_tokens set storage external,
-	-- A record fills a page, and is kept in one piece.
+	-- A record fills a page, and stays in it.
 	set (toast_tuple_target = 8160,
-	-- A vacuum would read all that a long job has written while the job goes on. Records are only added, until a purge deletes
-	-- them; 20,000 that are dead, some 160 MB, are worth a vacuum, a commit that was rolled back is not.
+	-- Autovacuum would read all that a long job has written while the job goes on. Records are added, until a purge deletes
+	-- them: 20,000 that are dead beyond a fifth, some 160 MB, are worth a vacuum, a commit that was rolled back is not. Twice
+	-- as many records as before are worth new statistics.
 		autovacuum_vacuum_insert_threshold = -1, autovacuum_vacuum_threshold = 20000,
-		toast.autovacuum_vacuum_insert_threshold = -1);
--- What is pruned, tried again or looked for is found without reading what is ok.
+		autovacuum_analyze_threshold = 20000, autovacuum_analyze_scale_factor = 1);
+-- A segment's failed results are deleted before they are tried again, and its not_found ones pruned, without reading the others.
 create index records_not_ok on bulksub.records (job_id, segment, status) where status <> 'ok';
 
 -- One row for each result.

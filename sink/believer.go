@@ -118,7 +118,7 @@ func (b *believer) plausible(ctx context.Context, tx pgx.Tx, results []pipeline.
 		b.someOK = true
 		return true, nil
 	}
-	err := tx.QueryRow(ctx, `select exists (select from bulksub.records where job_id = $1 and status = 'ok')`, b.caller.job).Scan(&b.someOK)
+	err := tx.QueryRow(ctx, `select exists (select from (`+countsOf("$1")+`) as counts where status = 'ok')`, b.caller.job).Scan(&b.someOK)
 	return b.someOK, err
 }
 

@@ -112,10 +112,14 @@ func TestRecordsFillPages(t *testing.T) {
 		"usual":     {func(int, *pipeline.Result) {}, 22},
 		"short":     {func(i int, r *pipeline.Result) { r.Token = "t" }, 16},
 		"topics":    {func(i int, r *pipeline.Result) { r.Topic = fmt.Sprintf("topic-%d", i) }, 25},
-		"topics, 2": {func(i int, r *pipeline.Result) { r.Topic = strings.Repeat("x", 1+199*(i%2)) }, 36},
+		"parts":     {func(i int, r *pipeline.Result) { r.Topic = fmt.Sprintf("topic-of-a-long-name-%d", i/100) }, 24},
+		"long, 2":   {func(i int, r *pipeline.Result) { r.Topic = strings.Repeat("x", 200-199*(i%2)) }, 36},
+		"attempts":  {func(i int, r *pipeline.Result) { r.Attempts = 1 + i%3 }, 22},
+		"late code": {func(i int, r *pipeline.Result) { r.Code = strings.Repeat("LATE", i%40/39) }, 23},
 		"codes":     {func(i int, r *pipeline.Result) { r.Code = fmt.Sprintf("CODE_%d", i%7) }, 26},
 		"imported":  {func(i int, r *pipeline.Result) { r.RegistrationToken = strings.Repeat("r", 163) }, 44},
 		"given":     {func(i int, r *pipeline.Result) { r.RegistrationToken = fmt.Sprintf("given-%d", i) }, 26},
+		"some":      {func(i int, r *pipeline.Result) { r.RegistrationToken = strings.Repeat("r", i%2*163) }, 34},
 		"details":   {func(i int, r *pipeline.Result) { r.Detail = fmt.Sprintf(`{"application":"%d"}`, i) }, 28},
 	} {
 		t.Run(name, func(t *testing.T) {

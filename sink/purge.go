@@ -78,9 +78,15 @@ func (p *Purger) delete(ctx context.Context, job int64) error {
 	}
 	for _, part := range []struct {
 		from  string
+		order string // without one, a part of a large table might be looked for from the table's beginning
 		chunk int
-	}{{"bulksub.records where", purgeRecords}, {"bulksub.planned where", purgeChunk}, {archive, purgeChunk}, {"bulksub.segments where", purgeChunk}} {
-		if err := p.deleteAll(ctx, part.from+" job_id = $1", part.chunk, job); err != nil {
+	}{
+		{"bulksub.records where", " order by segment, fence, first", purgeRecords},
+		{"bulksub.planned where", "", purgeChunk},
+		{archive, "", purgeChunk},
+		{"bulksub.segments where", "", purgeChunk},
+	} {
+		if err := p.deleteAll(ctx, part.from+" job_id = $1"+part.order, part.chunk, job); err != nil {
 			return err
 		}
 	}

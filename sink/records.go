@@ -22,7 +22,7 @@ const copyRecords = `copy bulksub.records (job_id, segment, fence, first, status
 
 const (
 	// pageful is how many bytes of results a record takes: with all else in it, it fills a page of 8 KiB and stays in
-	// it. What PostgreSQL cuts up and keeps apart (TOAST) takes it a third longer to write, and to read.
+	// it. What is longer, PostgreSQL cuts up and keeps apart (TOAST), which takes it a third longer.
 	pageful = 7940
 	// mostInRecord bounds the results with short tokens; 46 with usual ones fill the page.
 	mostInRecord = 64
@@ -36,28 +36,17 @@ const separator = "\x1e"
 type bundle struct {
 	first   int64
 	results []*pipeline.Result
-	bytes   int
+	size    size
 }
 
-// add adds the result if it fits. One alone always does: a large one is kept apart.
+// add adds the result if it fits. One alone always does, though a large one is kept apart.
 func (l *bundle) add(r *pipeline.Result) bool {
-	size := len(r.Key) + len(r.Token) + 2*len(separator) + inArray(r.RegistrationToken) + inArray(r.Detail)
-	if len(l.results) == 0 || r.Topic != l.results[0].Topic || r.Code != l.results[0].Code {
-		size += inArray(r.Topic) + inArray(r.Code)
-	}
-	if len(l.results) > 0 && (l.bytes+size > pageful || len(l.results) == mostInRecord) {
+	grown := l.size.with(r)
+	if len(l.results) > 0 && (grown.bytes() > pageful || len(l.results) == mostInRecord) {
 		return false
 	}
-	l.results, l.bytes = append(l.results, r), l.bytes+size
+	l.results, l.size = append(l.results, r), grown
 	return true
-}
-
-// inArray is what a text takes as an element: with its length, it begins at a multiple of four.
-func inArray(text string) int {
-	if text == "" {
-		return 0
-	}
-	return 4 + len(text) + 3
 }
 
 // bundles parts the results, in their order, and numbers them.
