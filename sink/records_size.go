@@ -2,38 +2,26 @@ package sink
 
 import "github.com/bulksub/bulksub/pipeline"
 
-// size is what results take in their record.
+// size is what results take in their record; room is left for the rest, of which attempts that differ are most.
 type size struct {
-	results       int
 	lists         int // keys and tokens
 	details       int
-	attempts      int  // of the first
-	uneven        bool // others had more or less
 	topics, codes sharedSize
 	given         sharedSize // registration tokens
 }
 
 // with is the size with another result.
 func (s size) with(r *pipeline.Result) size {
-	if s.results == 0 {
-		s.attempts = r.Attempts
-	}
-	s.results++
 	s.lists += len(r.Key) + len(r.Token) + 2*len(separator)
 	if r.Detail != "" {
 		s.details += element(r.Detail)
 	}
-	s.uneven = s.uneven || r.Attempts != s.attempts
 	s.topics, s.codes, s.given = s.topics.with(r.Topic), s.codes.with(r.Code), s.given.with(r.RegistrationToken)
 	return s
 }
 
 func (s size) bytes() int {
-	n := s.lists + s.details + s.topics.bytes() + s.codes.bytes() + s.given.bytes()
-	if s.uneven {
-		n += 2 * s.results
-	}
-	return n
+	return s.lists + s.details + s.topics.bytes() + s.codes.bytes() + s.given.bytes()
 }
 
 // sharedSize is what an array takes that has one element if all its texts are the same, and is null if they are empty.
