@@ -75,6 +75,8 @@ var shapes = []shape{
 	{name: "arrays external, 1,000 at most", tables: arrayed + external, into: copyRecords, encode: arrays(1000), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
 	{name: "arrays external, 500 at most", tables: arrayed + external, into: copyRecords, encode: arrays(500), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
 	{name: "lists external, 500 at most", tables: listed + external, into: copyRecords, encode: lists(500), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLists},
+	{name: "lists external, 46 at most, a page each", tables: listed + external + `alter table kept.records set (toast_tuple_target = 8160);`,
+		into: copyRecords, encode: lists(46), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLists},
 	{name: "arrays external, 46 at most, a page each", tables: arrayed + external + `alter table kept.records set (toast_tuple_target = 8160);`,
 		into: copyRecords, encode: arrays(46), forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
 	{name: "arrays, 4 COPYs a commit", tables: arrayed + external, into: copyRecords, encode: arrays(4000), perTx: 4, forget: forgetLots, purge: purgeLots, count: countLots, keys: keysOfLots},
