@@ -35,11 +35,11 @@ create table bulksub.segments (
 );
 create index segments_open on bulksub.segments (job_id, number) where not done;
 
--- The results, of a segment that one commit wrote and that share a status: as many as fill a page, some 46, and 64 at most. Keys and tokens are
--- lists: the texts of all of them with U+001E (ASCII's record separator) between them. The server takes a list in one piece, and
--- an array element by element. A result of whose key or token that character is part stands alone. Each array has an element for
--- each result. Those of topics, codes, attempts and registration_tokens have only one where it is the same for all, and are null
--- where it is '' for all, which is none.
+-- The results, of a segment that one commit wrote and that share a status: as many as fill a page, some 46, and 64 at most. Keys
+-- and tokens are lists: the texts of all of them with U+001E (ASCII's record separator) between them. The server takes a list in
+-- one piece, and an array element by element. A result of whose key or token that character is part stands alone. Each array has
+-- an element for each result. Those of topics, codes, attempts and registration_tokens have only one where it is the same for
+-- all, and are null where it is '' for all, which is none.
 create table bulksub.records (
 	job_id              bigint      not null,
 	segment             integer     not null,
