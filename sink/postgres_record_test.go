@@ -87,19 +87,23 @@ func TestNobodyReadsResultsAfterTheirRecord(t *testing.T) {
 	db, gone := pgtest.New(t), make(chan struct{})
 	p := newPostgres(t, pgtest.Through(t, db, func(conn net.Conn) net.Conn { return &lostConn{conn, gone} }), "job")
 	p.retry.Patience = 0
-	c := claim(t, p, 1)
-	var results []pipeline.Result
-	for i := range 1_000 { // more than goes out at a time
-		r := result(c, strconv.Itoa(i), pipeline.OK)
-		r.Token = strings.Repeat("t", 163)
-		results = append(results, r)
-	}
+	results := usual(claim(t, p, 1)) // more than goes out at a time
 	if err := p.Record(t.Context(), results); err == nil {
 		t.Error("recorded without a connection")
 	}
 	clear(results)
 	close(gone)
 	wantKeys(t, "recorded", recordedKeys(t, db))
+}
+
+// usual makes 1,000 results of tokens that are as long as most.
+func usual(c *pipeline.Claim) (all []pipeline.Result) {
+	for i := range 1_000 {
+		r := result(c, strconv.Itoa(i), pipeline.OK)
+		r.Token = strings.Repeat("t", 163)
+		all = append(all, r)
+	}
+	return all
 }
 
 // TestRecordsFillPages: none is larger than a page, of which a part would be kept apart.
@@ -126,13 +130,9 @@ func TestRecordsFillPages(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
 			p := newPostgres(t, db, "job")
-			c := claim(t, p, 1)
-			var results []pipeline.Result
-			for i := range 1_000 {
-				r := result(c, strconv.Itoa(i), pipeline.OK)
-				r.Token = strings.Repeat("t", 163)
-				test.change(i, &r)
-				results = append(results, r)
+			results := usual(claim(t, p, 1))
+			for i := range results {
+				test.change(i, &results[i])
 			}
 			must(t, p.Record(t.Context(), results))
 			if n := ask[int](t, db, `select count(*) from bulksub.records`); n > test.most {
