@@ -38,16 +38,10 @@ func (l *loop) setAside(unsent []*item) {
 	}
 }
 
-// longWait is a wait for the budget that is no part of an outage: a pause, or a low
-// rate.
-const longWait = 5 * time.Second
-
 // failed sees to a call that brought no verdicts.
 func (l *loop) failed(rep reply) {
 	now, b, said := time.Now(), rep.batch, callError(rep.err)
-	if rep.waited > longWait && !l.outage.since.IsZero() {
-		l.outage.idled(now, rep.waited)
-	}
+	l.outage.idled(now, rep.waited)
 	after := respect(said.After, l.opts.Patience, chance())
 	if l.outage.failed(now, said, l.opts.Concurrency, chance()); l.outage.lasts(now) {
 		l.opts.Meter.inTrouble(rep.err)

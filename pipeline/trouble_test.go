@@ -185,7 +185,7 @@ func TestOutageIsSurvived(t *testing.T) {
 		j.Rate = 3000
 		j.outageFrom(start, 30*time.Second, 630*time.Second)
 		j.Meter = pipeline.NewMeter()
-		for at, told := range map[time.Duration]bool{29 * time.Second: false, 33 * time.Second: false, 60 * time.Second: true, 629 * time.Second: true, 700 * time.Second: false} {
+		for at, told := range map[time.Duration]bool{29 * time.Second: false, 33 * time.Second: false, 36 * time.Second: true, 629 * time.Second: true, 700 * time.Second: false} {
 			time.AfterFunc(at, func() {
 				if trouble := j.Meter.Progress().Trouble; (trouble != nil) != told {
 					t.Errorf("after %v the trouble is %v", at, trouble)
