@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bulksub/bulksub/internal/postgres"
@@ -41,6 +40,7 @@ type Postgres struct {
 	tasks    Tasks
 	order    []order
 	pageRows int
+	room     []pipeline.Row // empty, of the pages
 	retry    postgres.Retrier
 }
 
@@ -112,9 +112,10 @@ func (p *Postgres) compare(operator string, place []string, args []any) (conditi
 func (p *Postgres) Rows(ctx context.Context, s pipeline.Segment) iter.Seq2[pipeline.Row, error] {
 	return func(yield func(pipeline.Row, error) bool) {
 		b, err := p.parseBounds(s.Bounds)
-		page := make([]pipeline.Row, 0, p.pageRows)
+		p.room = slices.Grow(p.room, p.pageRows)
 		for err == nil {
-			if page, b.After, err = p.page(ctx, b, page[:0]); err != nil || len(page) == 0 {
+			var page []pipeline.Row
+			if page, b.After, err = p.page(ctx, b, p.room); err != nil || len(page) == 0 {
 				break
 			}
 			for _, row := range page {
@@ -132,45 +133,13 @@ func (p *Postgres) Rows(ctx context.Context, s pipeline.Segment) iter.Seq2[pipel
 	}
 }
 
-// page reads the next rows of the range into the room, and says where they end.
-func (p *Postgres) page(ctx context.Context, b bounds, room []pipeline.Row) (page []pipeline.Row, last []string, err error) {
-	above, args := p.compare(">", b.After, nil)
-	below, args := p.compare("<=", b.To, args)
-	if above != "" {
-		below = above + " and " + below
+func (p *Postgres) parseBounds(text string) (bounds, error) {
+	var b bounds
+	err := json.Unmarshal([]byte(text), &b)
+	if err != nil || len(b.To) != len(p.order) || b.After != nil && len(b.After) != len(p.order) {
+		return b, fmt.Errorf("the segment bounds %q are not a range of keys: was the job made from another kind of source?", text)
 	}
-	what, by := []string{asText(p.relation.Key), asText(p.relation.Token)}, []string{}
-	for _, c := range p.relation.Further {
-		what = append(what, asText(c))
-	}
-	for _, o := range p.order {
-		by = append(by, o.sql)
-	}
-	sql := fmt.Sprintf("%s order by %s limit %d", p.relation.Select(strings.Join(what, ", "), below), strings.Join(by, ", "), p.pageRows)
-	err = p.retry.Do(ctx, func(ctx context.Context, _ bool) error {
-		rows, err := p.pool.Query(ctx, sql, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
-		if err == nil {
-			page, last, err = p.collect(rows, room)
-		}
-		return p.relation.Explain(err)
-	})
-	if err != nil {
-		return nil, nil, p.lost(err)
-	}
-	return page, last, nil
-}
-
-// asText is a column as a cast to text shows it, in rows of the text format: there an integer needs no cast, which makes
-// a text of it and then another one.
-func asText(c postgres.Column) string {
-	if integer(c) {
-		return c.SQL()
-	}
-	return c.SQL() + "::text"
-}
-
-func integer(c postgres.Column) bool {
-	return slices.Contains([]string{"bigint", "integer", "smallint"}, c.Type)
+	return b, nil
 }
 
 // lost says of an error that is not about the relation what it kept us from.
@@ -179,42 +148,4 @@ func (p *Postgres) lost(err error) error {
 		return err
 	}
 	return fmt.Errorf("read %s: %w", p.relation.Label(), err)
-}
-
-func (p *Postgres) collect(rows pgx.Rows, page []pipeline.Row) (_ []pipeline.Row, last []string, err error) {
-	defer rows.Close()
-	group, both := "", []byte(nil) // key and token in one piece
-	for rows.Next() {
-		values := rows.RawValues()
-		both = append(append(both[:0], values[0]...), values[1]...)
-		text, fields := string(both), make([]string, len(values)-2)
-		for i, value := range values[2:] {
-			fields[i] = string(value)
-		}
-		key := text[:len(values[0])]
-		row := p.tasks.row(key, text[len(key):], fields)
-		if values[1] == nil {
-			row.Flaw = "null"
-		}
-		if n := len(page); n > 0 && page[n-1].Key == key {
-			return page, nil, p.relation.Flaw("the key column %q is not unique: two rows share a value", p.relation.Key.Name)
-		}
-		page = append(page, row)
-		if len(p.order) > 1 {
-			group = fields[0]
-		}
-	}
-	if n := len(page); n > 0 {
-		last = []string{group, page[n-1].Key}[2-len(p.order):]
-	}
-	return page, last, rows.Err()
-}
-
-func (p *Postgres) parseBounds(text string) (bounds, error) {
-	var b bounds
-	err := json.Unmarshal([]byte(text), &b)
-	if err != nil || len(b.To) != len(p.order) || b.After != nil && len(b.After) != len(p.order) {
-		return b, fmt.Errorf("the segment bounds %q are not a range of keys: was the job made from another kind of source?", text)
-	}
-	return b, nil
 }
