@@ -8,12 +8,13 @@ type batcher struct {
 	ready []*batch // closed, in the order in which they are to go
 	rows  int      // in open batches
 	spare []*index // empty ones
+	empty []*batch // without rows, but with room for them
 }
 
 const (
 	// maxShare bounds the rows of a batch whose tokens are all the same few.
 	maxShare = 4
-	// maxSpare bounds the indexes that are kept for the next batches.
+	// maxSpare bounds the indexes and the batches that are kept for the next ones.
 	maxSpare = 16
 )
 
@@ -33,8 +34,9 @@ func (b *batcher) opened(action Action) *batch {
 	}
 	open := b.open[action]
 	if open == nil {
-		open = &batch{action: action, limit: b.limit(action), index: b.emptyIndex()}
-		if len(b.open) == 0 { // of many, most stay small for long
+		open = b.emptyBatch()
+		open.action, open.limit, open.index = action, b.limit(action), b.emptyIndex()
+		if len(b.open) == 0 && open.tokens == nil { // of many, most stay small for long
 			open.tokens, open.places = make([]string, 0, open.limit), make([]place, 0, open.limit)
 		}
 		b.open[action] = open
@@ -43,13 +45,27 @@ func (b *batcher) opened(action Action) *batch {
 	return open
 }
 
-func (b *batcher) emptyIndex() *index {
-	if n := len(b.spare); n > 0 {
-		last := b.spare[n-1]
-		b.spare = b.spare[:n-1]
-		return last
+func (b *batcher) emptyBatch() *batch { return pop(&b.empty) }
+func (b *batcher) emptyIndex() *index { return pop(&b.spare) }
+
+// pop takes the last element, or makes one.
+func pop[T any](from *[]*T) *T {
+	n := len(*from)
+	if n == 0 {
+		return new(T)
 	}
-	return new(index)
+	last := (*from)[n-1]
+	*from = (*from)[:n-1]
+	return last
+}
+
+// over takes back a batch whose rows have all gone on.
+func (b *batcher) over(old *batch) {
+	if len(b.empty) < maxSpare {
+		clear(old.tokens)
+		*old = batch{tokens: old.tokens[:0], places: old.places[:0]}
+		b.empty = append(b.empty, old)
+	}
 }
 
 func (b *batcher) close(open *batch) {

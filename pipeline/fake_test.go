@@ -133,7 +133,7 @@ func (s *service) begin(a pipeline.Action, tokens []string) int {
 		s.under, s.atOnce, s.tries = map[string]int{}, map[string]int{}, map[try]int{}
 		s.topics = map[string]map[string]bool{}
 	}
-	s.calls = append(s.calls, call{time.Now(), a, tokens})
+	s.calls = append(s.calls, call{time.Now(), a, slices.Clone(tokens)})
 	s.callsNow++
 	s.callsMost = max(s.callsMost, s.callsNow)
 	for _, token := range tokens {

@@ -1,6 +1,9 @@
 package pipeline
 
-import "cmp"
+import (
+	"cmp"
+	"strings"
+)
 
 // item is a row on its way through the pipeline. Tens of thousands are in hand, and the collector looks
 // at each, over and over: what few rows have is apart, in the fate.
@@ -23,6 +26,9 @@ type fate struct {
 
 // well is the fate of most rows.
 var well = fate{status: OK}
+
+// alone gives the row a key and a token that are no parts of what neighbours share: it is to wait, and they go.
+func (it *item) alone() { it.Key, it.Token = strings.Clone(it.Key), strings.Clone(it.Token) }
 
 // given is the registration token that an action gave, if any.
 func (it *item) given() string {

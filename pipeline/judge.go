@@ -130,6 +130,7 @@ func (l *loop) judge(rep reply) {
 	l.outage.succeeded(time.Now())
 	l.opts.Meter.inTrouble(nil)
 	l.weigh(rep.batch, rep.outcomes)
+	l.batcher.over(rep.batch)
 }
 
 // weigh shows the verdicts to the error brake before they become results.
@@ -154,6 +155,7 @@ func (l *loop) spread(b *batch, outcomes []Outcome) {
 		}
 		switch {
 		case o.Again && int(it.undecided) < l.opts.Attempts:
+			it.alone()
 			again = append(again, it)
 			tries = max(tries, int(it.undecided))
 		case o.Status == OK && int(it.step)+1 < len(it.Actions):

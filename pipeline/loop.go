@@ -151,6 +151,7 @@ func (l *loop) take(c chunk, ok bool) {
 			l.flawed(it)
 		}
 	}
+	l.items.arrived(c.items)
 	l.finishSegment(c.claim)
 }
 

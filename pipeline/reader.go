@@ -57,7 +57,7 @@ func (r *run) read(ctx context.Context) error {
 }
 
 func (r *run) readSegment(ctx context.Context, c *claim) {
-	items, weight := make([]*item, 0, r.chunkRows), 0
+	items, weight := r.items.chunk(), 0
 	for row, err := range r.job.Source.Rows(ctx, c.Segment) {
 		if err != nil {
 			r.bring(ctx, chunk{claim: c, items: items, err: err})
@@ -76,7 +76,7 @@ func (r *run) readSegment(ctx context.Context, c *claim) {
 			if !r.bring(ctx, chunk{claim: c, items: items}) || c.Lease.Lost() {
 				return
 			}
-			items, weight = make([]*item, 0, r.chunkRows), 0
+			items, weight = r.items.chunk(), 0
 		}
 	}
 	r.bring(ctx, chunk{claim: c, items: items, last: true})

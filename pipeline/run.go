@@ -112,16 +112,17 @@ func newRun(job Job, opts Options, halt context.CancelFunc) *run {
 	if job.Budget == nil {
 		job.Budget = NewLimiter(opts.Rate)
 	}
+	chunkRows := max(1, min(mostChunkRows, opts.Window/8))
 	return &run{
 		job:       job,
 		opts:      opts,
-		chunkRows: max(1, min(mostChunkRows, opts.Window/8)),
+		chunkRows: chunkRows,
 		chunks:    make(chan chunk),
 		batches:   make(chan *batch),
 		replies:   make(chan reply, opts.Concurrency),
 		records:   make(chan record),
 		acks:      make(chan ack, 1),
-		items:     newItemPool(opts.Window),
+		items:     newItemPool(opts.Window, chunkRows),
 		door:      make(chan struct{}, 1),
 		halt:      halt,
 	}

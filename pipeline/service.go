@@ -13,8 +13,9 @@ type Service interface {
 	// carry.
 	Limit(Action) int
 	// Call does the action for the tokens, which are distinct, in one request,
-	// and returns one outcome for each, in their order. Nobody writes to the outcomes, so
-	// that calls may share them. An error is a [*CallError] and says nothing about any token.
+	// and returns one outcome for each, in their order. The list of tokens is the caller's again once
+	// Call has returned. Nobody writes to the outcomes, so that calls may share them. An error is a
+	// [*CallError] and says nothing about any token.
 	Call(ctx context.Context, a Action, tokens []string) ([]Outcome, error)
 }
 

@@ -44,7 +44,8 @@ type Sink interface {
 type Herald interface {
 	// Announce is called before each call, and again before each repetition, by [Fresh] at most. When
 	// it returns nil, what it was told is durable. Calls of several tokens are announced by one goroutine
-	// at a time, calls of one token by many at once. An error is final, as that of Record.
+	// at a time, calls of one token by many at once. The list of tokens is the caller's again when it returns,
+	// as from Ended. An error is final, as that of Record.
 	Announce(ctx context.Context, a Action, tokens []string) error
 	// Ended follows each Announce that returned nil, before the results are recorded: the call has been
 	// answered, or it will not be made, or no answer will come and the service may yet carry it out
