@@ -6,64 +6,42 @@ import (
 )
 
 // item is a row on its way through the pipeline. Tens of thousands are in hand, and the collector looks
-// at each, over and over: what few rows have is apart, in the fate.
+// at each, over and over: what many rows share is apart, in the ending.
 type item struct {
 	Row
 	claim     *claim
-	fate      *fate // nil until there is anything to say
-	step      int32 // the index of the action to do next
-	attempts  int32 // replies that judged the row
-	undecided int32 // those of them that left the next action undecided
+	ending    *Ending // nil until there is anything to say
+	step      int32   // the index of the action to do next
+	attempts  int32   // replies that judged the row
+	undecided int32   // those of them that left the next action undecided
 }
-
-// fate is what has become of a row.
-type fate struct {
-	status Status
-	code   string
-	given  string // the registration token that an action gave
-	detail string
-}
-
-// well is the fate of most rows.
-var well = fate{status: OK}
 
 // alone gives the row a key and a token that are no parts of what neighbours share: it is to wait, and they go.
 func (it *item) alone() { it.Key, it.Token = strings.Clone(it.Key), strings.Clone(it.Token) }
 
 // given is the registration token that an action gave, if any.
 func (it *item) given() string {
-	if it.fate == nil {
+	if it.ending == nil {
 		return ""
 	}
-	return it.fate.given
+	return it.ending.RegistrationToken
 }
 
 // subject is what the next action is for.
 func (it *item) subject() string { return cmp.Or(it.given(), it.Subject, it.Token) }
 
-// conclude keeps how the row has ended. reason, if any, tells what the service did not.
-func (it *item) conclude(o *Outcome, reason string) {
-	f := fate{o.Status, o.Code, cmp.Or(o.RegistrationToken, it.given()), cmp.Or(o.Detail, detail(it, o.Status, reason))}
-	if it.fate = &well; f != well {
-		it.fate = new(f)
+// conclude keeps how the row has ended, like the one that ended so before if there is no difference. reason, if any,
+// tells what the service did not.
+func (it *item) conclude(o *Outcome, reason string, before *Ending) {
+	a := it.action()
+	e := Ending{a.Op, a.Topic, o.Status, o.Code, int(it.attempts), cmp.Or(o.RegistrationToken, it.given()),
+		cmp.Or(o.Detail, detail(it, o.Status, reason)), it.done(o.Status)}
+	if it.ending = before; before == nil || !e.is(before) {
+		it.ending = new(e)
 	}
 }
 
-func (it *item) result() Result {
-	return Result{
-		Claim:             it.claim.Claim,
-		Key:               it.Key,
-		Token:             it.Token,
-		Op:                it.action().Op,
-		Topic:             it.action().Topic,
-		Status:            it.fate.status,
-		Code:              it.fate.code,
-		Attempts:          int(it.attempts),
-		RegistrationToken: it.fate.given,
-		Detail:            it.fate.detail,
-		Done:              it.done(it.fate.status),
-	}
-}
+func (it *item) result() Result { return Result{it.claim.Claim, it.Key, it.Token, it.ending} }
 
 // weight is what the row counts in the window: more than one if it is uncommonly
 // long, so that the window bounds bytes too.

@@ -174,7 +174,7 @@ func (l *loop) spread(b *batch, outcomes []Outcome) {
 // advance sends a row on to its next action.
 func (l *loop) advance(it *item, o *Outcome) {
 	if o.RegistrationToken != "" {
-		it.fate = &fate{given: o.RegistrationToken}
+		it.ending = &Ending{RegistrationToken: o.RegistrationToken}
 	}
 	it.step++
 	it.undecided = 0
@@ -186,7 +186,8 @@ func (l *loop) conclude(it *item, o *Outcome, reason string) {
 	if l.broken {
 		return
 	}
-	if it.conclude(o, reason); l.doubtful {
+	it.conclude(o, reason, l.ending)
+	if l.ending = it.ending; l.doubtful {
 		l.suspect = append(l.suspect, it)
 	} else {
 		l.pending.items = append(l.pending.items, it)

@@ -33,6 +33,7 @@ type intake struct {
 type recording struct {
 	pending  record  // finished rows
 	spare    record  // empty, for the next ones
+	ending   *Ending // of the row that ended last
 	suspect  []*item // rows of replies that the error brake holds back
 	doubtful bool    // the rows that are being concluded are such
 	writing  bool    // the recorder is at work
@@ -256,8 +257,8 @@ func (l *loop) settle(a ack) {
 		if c.Lease.Lost() {
 			l.lose()
 		} else {
-			l.opts.Meter.count(it.fate.status, it.fate.code)
-			l.brake.recorded.add(it.fate.status)
+			l.opts.Meter.count(it.ending.Status, it.ending.Code)
+			l.brake.recorded.add(it.ending.Status)
 		}
 		l.letGo(it)
 		l.finishSegment(c)

@@ -1,5 +1,7 @@
 package pipeline
 
+import "slices"
+
 // Status is what became of a row. The set is closed.
 type Status string
 
@@ -24,9 +26,14 @@ func (s Status) Rejected() bool { return s == Invalid || s == Denied }
 
 // Result is the record of one finished row.
 type Result struct {
-	Claim  *Claim // under which the row was read
-	Key    string // the row's key
-	Token  string // the row's own token, as it was read
+	Claim *Claim // under which the row was read
+	Key   string // the row's key
+	Token string // the row's own token, as it was read
+	*Ending
+}
+
+// Ending is how a row ended. Rows that ended alike share it, most often all of a batch: do not write to it.
+type Ending struct {
 	Op     Op     // of the action that decided; empty for a row that was not worth a call
 	Topic  string // of that action
 	Status Status
@@ -37,9 +44,14 @@ type Result struct {
 	// RegistrationToken is the token that the service gave for this row's own.
 	RegistrationToken string
 	Detail            string // JSON, or empty
-	// Done are the actions that the service has carried out, in their order. It is
-	// shared with other rows; do not write to it.
+	// Done are the actions that the service has carried out, in their order.
 	Done []Action
+}
+
+// is reports whether nothing tells two endings apart.
+func (e *Ending) is(other *Ending) bool {
+	return e.Op == other.Op && e.Topic == other.Topic && e.Status == other.Status && e.Code == other.Code && e.Attempts == other.Attempts &&
+		e.RegistrationToken == other.RegistrationToken && e.Detail == other.Detail && slices.Equal(e.Done, other.Done)
 }
 
 // Counts holds a number of rows for each status.

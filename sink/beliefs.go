@@ -129,8 +129,13 @@ func touched(results []pipeline.Result) (topics []string, gone bool) {
 			topics = append(topics, a.Topic)
 		}
 	}
+	var last *pipeline.Ending
 	for i := range results {
 		r := &results[i]
+		if r.Ending == last {
+			continue
+		}
+		last = r.Ending
 		gone = gone || tokenGone(r)
 		for _, a := range r.Done {
 			touch(a)

@@ -43,7 +43,7 @@ func benchRecord(b *testing.B, synced bool) {
 	for n := 0; b.Loop(); n += len(results) {
 		for i := range results {
 			key := fmt.Sprint(n + i)
-			results[i] = pipeline.Result{Claim: c, Key: key, Token: strings.Repeat(key+":", 20), Topic: "news", Status: pipeline.OK, Attempts: 1, Done: done}
+			results[i] = pipeline.Result{Claim: c, Key: key, Token: strings.Repeat(key+":", 20), Ending: &pipeline.Ending{Topic: "news", Status: pipeline.OK, Attempts: 1, Done: done}}
 		}
 		if err := p.Record(b.Context(), results); err != nil {
 			b.Fatal(err)

@@ -203,11 +203,7 @@ func TestResultsComeBack(t *testing.T) {
 		one := want[0]
 		for i := range want {
 			if i == 0 || rapid.IntRange(0, 9).Draw(t, "other") == 0 {
-				one = pipeline.Result{
-					Claim: rapid.SampledFrom(claims).Draw(t, "claim"), Token: few("", "t", "u\x1e", "\x1e").Draw(t, "token"), Topic: few("", "news", "other").Draw(t, "topic"),
-					Status: rapid.SampledFrom(pipeline.Statuses[:3]).Draw(t, "status"), Code: few("", "C", "D").Draw(t, "code"), Attempts: rapid.IntRange(0, 2).Draw(t, "attempts"),
-					RegistrationToken: few("", "r", "s").Draw(t, "registration token"), Detail: few("", `{"a": 1}`, "null").Draw(t, "detail"),
-				}
+				one = pipeline.Result{Claim: rapid.SampledFrom(claims).Draw(t, "claim"), Token: few("", "t", "u\x1e", "\x1e").Draw(t, "token"), Ending: &pipeline.Ending{Topic: few("", "news", "other").Draw(t, "topic"), Status: rapid.SampledFrom(pipeline.Statuses[:3]).Draw(t, "status"), Code: few("", "C", "D").Draw(t, "code"), Attempts: rapid.IntRange(0, 2).Draw(t, "attempts"), RegistrationToken: few("", "r", "s").Draw(t, "registration token"), Detail: few("", `{"a": 1}`, "null").Draw(t, "detail")}}
 			}
 			want[i] = one
 			want[i].Key = fmt.Sprintf("%04d", i)
@@ -244,7 +240,7 @@ func TestTextComesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := pipeline.Result{Claim: c, Key: in, Token: in, Topic: in, Status: pipeline.Invalid, Code: in, RegistrationToken: in}
+		r := pipeline.Result{Claim: c, Key: in, Token: in, Ending: &pipeline.Ending{Topic: in, Status: pipeline.Invalid, Code: in, RegistrationToken: in}}
 		beside := []string{"before", "", "after"} // of the same record, if that can be
 		all := []pipeline.Result{r, r, r, r}
 		for i, key := range beside {

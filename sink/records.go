@@ -37,44 +37,32 @@ type bundle struct {
 	first   int64
 	results []*pipeline.Result
 	size    size
+	differ  bool // the results do not all share one ending
 }
 
 // add adds the result if it fits. One alone always does, though a large one is kept apart.
 func (l *bundle) add(r *pipeline.Result) bool {
-	grown := l.size.with(r)
-	if len(l.results) > 0 && (grown.bytes() > pageful || len(l.results) == mostInRecord) {
+	n := len(l.results)
+	grown := l.size.with(r, n > 0 && l.results[n-1].Ending == r.Ending)
+	if n > 0 && (grown.bytes() > pageful || n == mostInRecord) {
 		return false
 	}
 	l.results, l.size = append(l.results, r), grown
+	l.differ = l.differ || l.results[0].Ending != r.Ending
 	return true
 }
 
-// bundles parts the results, in their order, and numbers them.
-func bundles(results []pipeline.Result, first int64) []*bundle {
-	type kind struct {
-		claim  *pipeline.Claim
-		status pipeline.Status
+// takes reports whether results of this kind belong into it.
+func (l *bundle) takes(r *pipeline.Result) bool {
+	return l.results[0].Claim == r.Claim && l.results[0].Status == r.Status
+}
+
+// endings are the results of which one stands for all that share its ending.
+func (l *bundle) endings() []*pipeline.Result {
+	if l.differ {
+		return l.results
 	}
-	var all []*bundle
-	open := make(map[kind]*bundle)
-	var last kind
-	var b *bundle
-	for i := range results {
-		r := &results[i]
-		if strings.IndexByte(r.Key, separator[0]) >= 0 || strings.IndexByte(r.Token, separator[0]) >= 0 {
-			all = append(all, &bundle{first: first + int64(i), results: []*pipeline.Result{r}})
-			continue
-		}
-		if k := (kind{r.Claim, r.Status}); k != last {
-			last, b = k, open[k]
-		}
-		if b == nil || !b.add(r) {
-			b = &bundle{first: first + int64(i), results: make([]*pipeline.Result, 0, min(mostInRecord, len(results)-i))}
-			b.add(r)
-			all, open[last] = append(all, b), b
-		}
-	}
-	return all
+	return l.results[:1]
 }
 
 // parted goes through the texts of a list of so many.
@@ -92,7 +80,7 @@ type recordWriter struct {
 }
 
 func (w *recordWriter) copyIn(ctx context.Context, tx pgx.Tx, job int64, results []pipeline.Result) error {
-	from := &copyBinary{job: job, left: bundles(results, w.written), text: []byte(copyHeader), buffer: w.buffer}
+	from := &copyBinary{job: job, packer: packer{results: results, first: w.written}, text: []byte(copyHeader), buffer: w.buffer}
 	defer func() { w.buffer = from.retire() }()
 	_, err := tx.Conn().PgConn().CopyFrom(ctx, from, copyRecords)
 	return err
@@ -106,7 +94,7 @@ func (w *recordWriter) copyIn(ctx context.Context, tx pgx.Tx, job int64, results
 type copyBinary struct {
 	mu      sync.Mutex
 	job     int64
-	left    []*bundle
+	packer  packer
 	text    []byte // written and not yet read
 	buffer  []byte // for the next bundle
 	ended   bool
@@ -145,16 +133,19 @@ func (c *copyBinary) Read(p []byte) (n int, err error) {
 
 // more writes the next text when all has been read, and reports whether there is any.
 func (c *copyBinary) more() bool {
-	switch {
-	case len(c.text) > 0:
-	case len(c.left) > 0:
-		c.buffer = appendBundle(c.buffer[:0], c.job, c.left[0])
-		c.text, c.left = c.buffer, c.left[1:]
-	case !c.ended:
-		c.text, c.ended = []byte{0xff, 0xff}, true
-	default:
+	if len(c.text) > 0 {
+		return true
+	}
+	if next := c.packer.next(); next != nil {
+		c.buffer = appendBundle(c.buffer[:0], c.job, next)
+		c.text = c.buffer
+		c.packer.written(next)
+		return true
+	}
+	if c.ended {
 		return false
 	}
+	c.text, c.ended = []byte{0xff, 0xff}, true
 	return true
 }
 
@@ -219,7 +210,7 @@ func (l *bundle) appendTexts(b []byte, column func(*pipeline.Result) string) []b
 // appendShared writes one element if all are the same, and NULL if all are empty.
 func (l *bundle) appendShared(b []byte, column func(*pipeline.Result) string) []byte {
 	shared := column(l.results[0])
-	for _, r := range l.results {
+	for _, r := range l.endings() {
 		if column(r) != shared {
 			return l.appendTexts(b, column)
 		}
@@ -233,7 +224,7 @@ func (l *bundle) appendShared(b []byte, column func(*pipeline.Result) string) []
 
 func (l *bundle) appendAttempts(b []byte) []byte {
 	some := l.results[:1]
-	for _, r := range l.results {
+	for _, r := range l.endings() {
 		if r.Attempts != some[0].Attempts {
 			some = l.results
 		}
@@ -249,7 +240,7 @@ func (l *bundle) appendAttempts(b []byte) []byte {
 // appendDetails writes NULL if there is none.
 func (l *bundle) appendDetails(b []byte) []byte {
 	none := true
-	for _, r := range l.results {
+	for _, r := range l.endings() {
 		none = none && r.Detail == ""
 	}
 	if none {

@@ -10,13 +10,15 @@ type size struct {
 	given         sharedSize // registration tokens
 }
 
-// with is the size with another result.
-func (s size) with(r *pipeline.Result) size {
+// with is the size with another result, which ends like the one before it or not.
+func (s size) with(r *pipeline.Result, alike bool) size {
 	s.lists += len(r.Key) + len(r.Token) + 2*len(separator)
 	if r.Detail != "" {
 		s.details += element(r.Detail)
 	}
-	s.topics, s.codes, s.given = s.topics.with(r.Topic), s.codes.with(r.Code), s.given.with(r.RegistrationToken)
+	s.topics.add(r.Topic, alike)
+	s.codes.add(r.Code, alike)
+	s.given.add(r.RegistrationToken, alike)
 	return s
 }
 
@@ -31,13 +33,13 @@ type sharedSize struct {
 	all    int
 }
 
-func (s sharedSize) with(text string) sharedSize {
+// add adds a text, which is known to be like the one before or not.
+func (s *sharedSize) add(text string, alike bool) {
 	if s.all == 0 {
 		s.first = text
 	}
-	s.differ = s.differ || text != s.first
+	s.differ = s.differ || !alike && text != s.first
 	s.all += element(text)
-	return s
 }
 
 func (s sharedSize) bytes() int {
