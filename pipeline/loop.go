@@ -31,13 +31,13 @@ type intake struct {
 
 // recording is what is on its way to the sink.
 type recording struct {
-	pending  record  // finished rows
-	spare    record  // empty, for the next ones
-	ending   *Ending // of the row that ended last
-	suspect  []*item // rows of replies that the error brake holds back
-	doubtful bool    // the rows that are being concluded are such
-	writing  bool    // the recorder is at work
-	broken   bool    // the recorder has given up
+	pending  record   // finished rows
+	spare    []record // empty, for the next ones
+	ending   *Ending  // of the row that ended last
+	suspect  []*item  // rows of replies that the error brake holds back
+	doubtful bool     // the rows that are being concluded are such
+	writing  bool     // the recorder is at work
+	broken   bool     // the recorder has given up
 }
 
 func newLoop(r *run, before Counts) *loop {
@@ -64,6 +64,7 @@ func (l *loop) carry(ctx context.Context) error {
 		l.wake(time.Now())
 		l.closeBatches()
 		l.trust()
+		l.handOver()
 		if l.finished() {
 			return l.verdict(ctx)
 		}
@@ -76,10 +77,11 @@ func (l *loop) carry(ctx context.Context) error {
 		case rep := <-l.replies:
 			l.inFlight--
 			l.handle(rep)
-		case l.recordable() <- l.pending:
-			l.pending, l.spare, l.writing = l.spare, record{}, true
 		case a := <-l.acks:
 			l.writing = false
+			if a.err == nil {
+				l.handOver() // what follows takes a while
+			}
 			l.settle(a)
 		case <-l.timer.C:
 		case <-stop:
@@ -220,12 +222,16 @@ func (l *loop) wake(now time.Time) {
 	}
 }
 
-// recordable is where finished rows go, or nil while there is nothing to record.
-func (l *loop) recordable() chan<- record {
+// handOver gives the recorder what has finished, unless it is at work.
+func (l *loop) handOver() {
 	if l.writing || l.pending.empty() {
-		return nil
+		return
 	}
-	return l.records
+	l.records <- l.pending
+	l.pending, l.writing = record{}, true
+	if n := len(l.spare); n > 0 {
+		l.pending, l.spare = l.spare[n-1], l.spare[:n-1]
+	}
 }
 
 // trust lets the rows that the error brake held back be recorded: when
@@ -263,7 +269,7 @@ func (l *loop) settle(a ack) {
 		l.letGo(it)
 		l.finishSegment(c)
 	}
-	l.spare = a.record.emptied()
+	l.spare = append(l.spare, a.record.emptied())
 	if a.record.count {
 		if l.brake.counted(a.counts); l.brake.trips() {
 			l.end(l.brake.error())

@@ -120,7 +120,7 @@ func newRun(job Job, opts Options, halt context.CancelFunc) *run {
 		chunks:    make(chan chunk),
 		batches:   make(chan *batch),
 		replies:   make(chan reply, opts.Concurrency),
-		records:   make(chan record),
+		records:   make(chan record, 1),
 		acks:      make(chan ack, 1),
 		items:     newItemPool(opts.Window, chunkRows),
 		door:      make(chan struct{}, 1),
