@@ -7,8 +7,10 @@ type batcher struct {
 	last  *batch   // what was added to last, open or closed
 	ready []*batch // closed, in the order in which they are to go
 	rows  int      // in open batches
-	spare []*index // empty ones
-	empty []*batch // without rows, but with room for them
+
+	// empty, to be used again
+	spareIndexes []*index
+	spareBatches []*batch
 }
 
 const (
@@ -34,8 +36,8 @@ func (b *batcher) opened(action Action) *batch {
 	}
 	open := b.open[action]
 	if open == nil {
-		open = b.emptyBatch()
-		open.action, open.limit, open.index = action, b.limit(action), b.emptyIndex()
+		open = takeSpare(&b.spareBatches)
+		open.action, open.limit, open.index = action, b.limit(action), takeSpare(&b.spareIndexes)
 		if len(b.open) == 0 && open.tokens == nil { // of many, most stay small for long
 			open.tokens, open.places = make([]string, 0, open.limit), make([]place, 0, open.limit)
 		}
@@ -45,11 +47,8 @@ func (b *batcher) opened(action Action) *batch {
 	return open
 }
 
-func (b *batcher) emptyBatch() *batch { return pop(&b.empty) }
-func (b *batcher) emptyIndex() *index { return pop(&b.spare) }
-
-// pop takes the last element, or makes one.
-func pop[T any](from *[]*T) *T {
+// takeSpare takes the last element, or makes one.
+func takeSpare[T any](from *[]*T) *T {
 	n := len(*from)
 	if n == 0 {
 		return new(T)
@@ -59,21 +58,21 @@ func pop[T any](from *[]*T) *T {
 	return last
 }
 
-// over takes back a batch whose rows have all gone on.
-func (b *batcher) over(old *batch) {
-	if len(b.empty) < maxSpare {
+// reuse takes back a batch whose rows have all gone on.
+func (b *batcher) reuse(old *batch) {
+	if len(b.spareBatches) < maxSpare {
 		clear(old.tokens)
 		*old = batch{tokens: old.tokens[:0], places: old.places[:0]}
-		b.empty = append(b.empty, old)
+		b.spareBatches = append(b.spareBatches, old)
 	}
 }
 
 func (b *batcher) close(open *batch) {
 	delete(b.open, open.action)
 	b.rows -= len(open.places)
-	if len(b.spare) < maxSpare {
+	if len(b.spareIndexes) < maxSpare {
 		open.index.clear()
-		b.spare = append(b.spare, open.index)
+		b.spareIndexes = append(b.spareIndexes, open.index)
 	}
 	open.index = nil
 	b.ready = append(b.ready, open)

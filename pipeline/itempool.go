@@ -2,8 +2,8 @@ package pipeline
 
 // itemPool keeps the items of rows that are done for the rows to come, and the lists in which they go: to
 // allocate and collect an item for each row costs more than most of what is done with it. The reader takes items and
-// sends them in lists, its chunks; the loop gives items back in lists of the same size. So each has of the other's
-// lists one for each of its own.
+// sends them in lists, its chunks; the loop gives items back in lists of the same size. For each list that one of them
+// sends, it gets one of the other's, to fill again.
 type itemPool struct {
 	size int // items in a list
 	back chan []*item

@@ -41,7 +41,7 @@ func (l *loop) setAside(unsent []*item) {
 // failed sees to a call that brought no verdicts.
 func (l *loop) failed(rep reply) {
 	now, b, said := time.Now(), rep.batch, callError(rep.err)
-	l.outage.idled(now, rep.waited)
+	l.outage.idled(rep.sent, rep.waited)
 	after := respect(said.After, l.opts.Patience, chance())
 	if l.outage.failed(now, said, l.opts.Concurrency, chance()); l.outage.lasts(now) {
 		l.opts.Meter.inTrouble(rep.err)
@@ -130,7 +130,7 @@ func (l *loop) judge(rep reply) {
 	l.outage.succeeded(time.Now())
 	l.opts.Meter.inTrouble(nil)
 	l.weigh(rep.batch, rep.outcomes)
-	l.batcher.over(rep.batch)
+	l.batcher.reuse(rep.batch)
 }
 
 // weigh shows the verdicts to the error brake before they become results.
@@ -174,7 +174,7 @@ func (l *loop) spread(b *batch, outcomes []Outcome) {
 // advance sends a row on to its next action.
 func (l *loop) advance(it *item, o *Outcome) {
 	if o.RegistrationToken != "" {
-		it.ending = &Ending{RegistrationToken: o.RegistrationToken}
+		it.fate = &Fate{RegistrationToken: o.RegistrationToken}
 	}
 	it.step++
 	it.undecided = 0
@@ -186,8 +186,8 @@ func (l *loop) conclude(it *item, o *Outcome, reason string) {
 	if l.broken {
 		return
 	}
-	it.conclude(o, reason, l.ending)
-	if l.ending = it.ending; l.doubtful {
+	it.conclude(o, reason, l.fate)
+	if l.fate = it.fate; l.doubtful {
 		l.suspect = append(l.suspect, it)
 	} else {
 		l.pending.items = append(l.pending.items, it)

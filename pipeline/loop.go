@@ -33,7 +33,7 @@ type intake struct {
 type recording struct {
 	pending  record   // finished rows
 	spare    []record // empty, for the next ones
-	ending   *Ending  // of the row that ended last
+	fate     *Fate    // of the row that ended last
 	suspect  []*item  // rows of replies that the error brake holds back
 	doubtful bool     // the rows that are being concluded are such
 	writing  bool     // the recorder is at work
@@ -227,7 +227,7 @@ func (l *loop) handOver() {
 	if l.writing || l.pending.empty() {
 		return
 	}
-	l.records <- l.pending
+	l.records <- l.pending // has room: the recorder took the last one before it answered
 	l.pending, l.writing = record{}, true
 	if n := len(l.spare); n > 0 {
 		l.pending, l.spare = l.spare[n-1], l.spare[:n-1]
@@ -263,8 +263,8 @@ func (l *loop) settle(a ack) {
 		if c.Lease.Lost() {
 			l.lose()
 		} else {
-			l.opts.Meter.count(it.ending.Status, it.ending.Code)
-			l.brake.recorded.add(it.ending.Status)
+			l.opts.Meter.count(it.fate.Status, it.fate.Code)
+			l.brake.recorded.add(it.fate.Status)
 		}
 		l.letGo(it)
 		l.finishSegment(c)

@@ -12,7 +12,7 @@ type outage struct {
 	since    time.Time     // the first failure after that, but for waits; zero while all is well
 	code     string        // the service's own word then
 	alike    bool          // the service has answered each call since with that word
-	heard    time.Time     // when a call failed last
+	failure  time.Time     // the last one
 	silence  int           // failures in a row, over all batches; see answeredWeight
 	until    time.Time     // no call before
 }
@@ -28,10 +28,10 @@ func (o *outage) present() { o.since, o.silence, o.until = time.Time{}, 0, time.
 // rate.
 const longWait = 5 * time.Second
 
-// idled notes how long a call that has failed now had waited for the budget. While other calls failed, that was part of
-// the outage: with many callers each waits for long, and yet there is always one that tells something.
-func (o *outage) idled(now time.Time, waited time.Duration) {
-	if silent := min(waited, now.Sub(o.heard)); !o.since.IsZero() && silent > longWait {
+// idled notes how long a call that has failed had waited for the budget until it was sent. While other calls failed, that
+// was part of the outage: with many callers each waits for long, and yet there is always one that tells something.
+func (o *outage) idled(sent time.Time, waited time.Duration) {
+	if silent := min(waited, sent.Sub(o.failure)); !o.since.IsZero() && silent > longWait {
 		o.since = o.since.Add(silent)
 	}
 }
@@ -44,7 +44,7 @@ const answeredWeight = 20
 // failed notes a call that brought no verdict. A service that refuses a batch is
 // there; and quota is the limiter's to see to.
 func (o *outage) failed(now time.Time, said *CallError, concurrency int, chance float64) {
-	o.heard = now
+	o.failure = now
 	if said.Kind == Refused {
 		o.present()
 		return

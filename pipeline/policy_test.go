@@ -114,11 +114,13 @@ func TestWaitIsNoOutage(t *testing.T) {
 	if !o.over(later.Add(30 * time.Second)) {
 		t.Error("a minute of failures is none")
 	}
-	o.failed(later, &CallError{Kind: Unavailable}, 2, 0)
-	began := o.since
-	o.idled(later.Add(time.Second), time.Hour)
-	if o.since != began {
-		t.Errorf("a caller that waited while another one spoke moves the outage by %v", o.since.Sub(began))
+	for silent, moves := range map[time.Duration]time.Duration{-time.Second: 0, time.Second: 0, 10 * time.Second: 10 * time.Second} {
+		o.failed(later, &CallError{Kind: Unavailable}, 2, 0)
+		began := o.since
+		o.idled(later.Add(silent), time.Hour)
+		if moved := o.since.Sub(began); moved != moves {
+			t.Errorf("a caller that waited an hour, of which %v were after another one failed, moves the outage by %v", silent, moved)
+		}
 	}
 }
 

@@ -24,16 +24,16 @@ var Statuses = []Status{OK, NotFound, Invalid, TooManyTopics, Denied, Failed, Ma
 // who asks: what a credential of another project looks like.
 func (s Status) Rejected() bool { return s == Invalid || s == Denied }
 
-// Result is the record of one finished row.
+// Result is the record of one finished row. Its fate is a pointer: == says less of two results than it seems to.
 type Result struct {
 	Claim *Claim // under which the row was read
 	Key   string // the row's key
 	Token string // the row's own token, as it was read
-	*Ending
+	*Fate
 }
 
-// Ending is how a row ended. Rows that ended alike share it, most often all of a batch: do not write to it.
-type Ending struct {
+// Fate is how a row ended. Rows that ended alike share it, most often all of a batch: nobody writes to it.
+type Fate struct {
 	Op     Op     // of the action that decided; empty for a row that was not worth a call
 	Topic  string // of that action
 	Status Status
@@ -48,10 +48,10 @@ type Ending struct {
 	Done []Action
 }
 
-// is reports whether nothing tells two endings apart.
-func (e *Ending) is(other *Ending) bool {
-	return e.Op == other.Op && e.Topic == other.Topic && e.Status == other.Status && e.Code == other.Code && e.Attempts == other.Attempts &&
-		e.RegistrationToken == other.RegistrationToken && e.Detail == other.Detail && slices.Equal(e.Done, other.Done)
+// is reports whether nothing tells two fates apart.
+func (f *Fate) is(other *Fate) bool {
+	return f.Op == other.Op && f.Topic == other.Topic && f.Status == other.Status && f.Code == other.Code && f.Attempts == other.Attempts &&
+		f.RegistrationToken == other.RegistrationToken && f.Detail == other.Detail && slices.Equal(f.Done, other.Done)
 }
 
 // Counts holds a number of rows for each status.

@@ -52,8 +52,8 @@ func (a Action) String() string {
 // Row is one row of the input.
 type Row struct {
 	// Key is the row's identity in its source: the key column's value, or the
-	// number of the line. No two rows of a source share one. It and the token may be parts of a
-	// string that neighbours share, of some kilobytes at most.
+	// number of the line. No two rows of a source share one. It, the token and the subject may be parts
+	// of a string that neighbours share, of some kilobytes at most.
 	Key   string
 	Token string
 	// Subject is what the first action is for, if that is not the token: a push

@@ -28,7 +28,7 @@ type Options struct {
 	Attempts    int             // replies that may leave a row undecided before it is Failed; 5
 	MaxRejected float64         // share of tokens invalid or denied beyond which the error brake stops the job; 0.5
 	Window      int             // rows in hand at a time; 2,000 × concurrency, at least 16,000
-	Patience    time.Duration   // how long an outage of the service is sat out; 15 minutes
+	Patience    time.Duration   // how long an outage of the service, or of all quota, is sat out; 15 minutes
 	Stop        <-chan struct{} // when closed, the run drains and returns ErrStopped
 	Meter       *Meter          // counts what is done; one of its own
 }

@@ -15,8 +15,8 @@ type Segment struct {
 
 // Source says what there is to do.
 //
-// Both methods are called by one goroutine at a time. They may block on their
-// input and end early, with an error, when ctx does.
+// Both methods are called by one goroutine at a time, and one sequence of rows is read at a
+// time. They may block on their input and end early, with an error, when ctx does.
 type Source interface {
 	// Next cuts the segment behind after; the zero Segment stands before the
 	// first. It returns false when no row lies behind. The same input cut at the

@@ -281,7 +281,7 @@ func TestBrakeAsksForTheWholeJob(t *testing.T) {
 				for i := range 4000 { // another process
 					if n <= 15 {
 						key := fmt.Sprintf("theirs %d %d", n, i)
-						j.results[key] = []pipeline.Result{{Key: key, Ending: &pipeline.Ending{Status: test.theirs}}}
+						j.results[key] = []pipeline.Result{{Key: key, Fate: &pipeline.Fate{Status: test.theirs}}}
 					}
 				}
 				return nil

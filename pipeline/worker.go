@@ -13,8 +13,9 @@ type reply struct {
 	unsent   []*item // rows whose lease is not held
 	outcomes []Outcome
 	err      error         // of the call
-	waited   time.Duration // for the budget
-	stop     error         // of the budget or the sink: no more can be sent
+	waited   time.Duration // for the budget, until it was sent
+	sent     time.Time
+	stop     error // of the budget or the sink: no more can be sent
 }
 
 // work makes the calls. The replies channel has room for one reply of each
@@ -52,7 +53,7 @@ func (r *run) call(ctx, begin context.Context, b *batch) reply {
 		err = &CallError{Kind: Unavailable, Err: fmt.Errorf("%d outcomes for %d tokens", len(outcomes), len(b.tokens))}
 	}
 	meter.answered(b.action.Op, len(b.tokens), time.Since(sent), err)
-	rep := reply{batch: b, unsent: unsent, outcomes: outcomes, err: err, waited: waited}
+	rep := reply{batch: b, unsent: unsent, outcomes: outcomes, err: err, waited: waited, sent: sent}
 	if quota, says := quotaOf(outcomes, err, r.opts.Patience); says {
 		rep.stop = r.job.Budget.Answered(ctx, grant, quota)
 	}

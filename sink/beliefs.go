@@ -129,13 +129,13 @@ func touched(results []pipeline.Result) (topics []string, gone bool) {
 			topics = append(topics, a.Topic)
 		}
 	}
-	var last *pipeline.Ending
+	var last *pipeline.Fate
 	for i := range results {
 		r := &results[i]
-		if r.Ending == last {
+		if r.Fate == last {
 			continue
 		}
-		last = r.Ending
+		last = r.Fate
 		gone = gone || tokenGone(r)
 		for _, a := range r.Done {
 			touch(a)

@@ -57,15 +57,15 @@ var beliefEvents = map[string]func(t *testing.T, p *Postgres, tokens []string){
 	"unanswered": func(t *testing.T, p *Postgres, tokens []string) {
 		must(t, p.Ended(t.Context(), drop("news"), tokens, true))
 	},
-	"subscribed":   recorded(pipeline.Result{Ending: &pipeline.Ending{Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}),
-	"unsubscribed": recorded(pipeline.Result{Ending: &pipeline.Ending{Status: pipeline.OK, Done: []pipeline.Action{drop("news")}}}),
-	"refused":      recorded(pipeline.Result{Ending: &pipeline.Ending{Op: pipeline.Subscribe, Topic: "news", Status: pipeline.Denied}}),
-	"failed":       recorded(pipeline.Result{Ending: &pipeline.Ending{Op: pipeline.Unsubscribe, Topic: "news", Status: pipeline.Failed}}),
+	"subscribed":   recorded(pipeline.Result{Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("news")}}}),
+	"unsubscribed": recorded(pipeline.Result{Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{drop("news")}}}),
+	"refused":      recorded(pipeline.Result{Fate: &pipeline.Fate{Op: pipeline.Subscribe, Topic: "news", Status: pipeline.Denied}}),
+	"failed":       recorded(pipeline.Result{Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "news", Status: pipeline.Failed}}),
 	"gone": func(t *testing.T, p *Postgres, tokens []string) {
-		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: p.held.all()[1], Key: "fine", Token: "fine", Ending: &pipeline.Ending{Status: pipeline.OK}}}))
-		recorded(pipeline.Result{Ending: &pipeline.Ending{Topic: "else", Status: pipeline.NotFound}})(t, p, tokens)
+		must(t, p.Record(t.Context(), []pipeline.Result{{Claim: p.held.all()[1], Key: "fine", Token: "fine", Fate: &pipeline.Fate{Status: pipeline.OK}}}))
+		recorded(pipeline.Result{Fate: &pipeline.Fate{Topic: "else", Status: pipeline.NotFound}})(t, p, tokens)
 	},
-	"gone?": recorded(pipeline.Result{Ending: &pipeline.Ending{Topic: "else", Status: pipeline.NotFound}}),
+	"gone?": recorded(pipeline.Result{Fate: &pipeline.Fate{Topic: "else", Status: pipeline.NotFound}}),
 }
 
 // recorded records such a result for each token.

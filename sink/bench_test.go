@@ -39,11 +39,12 @@ func benchRecord(b *testing.B, synced bool) {
 		b.Fatal(err)
 	}
 	done := []pipeline.Action{{Op: pipeline.Subscribe, Topic: "news"}}
+	fate := &pipeline.Fate{Topic: "news", Status: pipeline.OK, Attempts: 1, Done: done}
 	results := make([]pipeline.Result, 10_000)
 	for n := 0; b.Loop(); n += len(results) {
 		for i := range results {
 			key := fmt.Sprint(n + i)
-			results[i] = pipeline.Result{Claim: c, Key: key, Token: strings.Repeat(key+":", 20), Ending: &pipeline.Ending{Topic: "news", Status: pipeline.OK, Attempts: 1, Done: done}}
+			results[i] = pipeline.Result{Claim: c, Key: key, Token: strings.Repeat(key+":", 20), Fate: fate}
 		}
 		if err := p.Record(b.Context(), results); err != nil {
 			b.Fatal(err)

@@ -92,7 +92,7 @@ func TestCSVSealCutAnywhere(t *testing.T) {
 func TestCSVSealOfALaterRun(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.csv")
 	c := newCSV(t, path)
-	r := pipeline.Result{Key: "31", Token: "t31", Ending: &pipeline.Ending{Topic: "news", Status: pipeline.Failed, Detail: strings.Repeat("1", 1000)}}
+	r := pipeline.Result{Key: "31", Token: "t31", Fate: &pipeline.Fate{Topic: "news", Status: pipeline.Failed, Detail: strings.Repeat("1", 1000)}}
 	must(t, c.Record(t.Context(), []pipeline.Result{r}))
 	must(t, c.Complete(t.Context()))
 	must(t, c.Close())

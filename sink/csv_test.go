@@ -18,12 +18,12 @@ import (
 // odd are the results of segments 1 and 2, and lines how they stand in the file.
 var (
 	odd = []pipeline.Result{
-		{Key: "11", Token: "t11", Ending: &pipeline.Ending{Topic: "news", Status: pipeline.OK, Attempts: 1, RegistrationToken: "r:11"}},
-		{Key: "12", Token: "a,b", Ending: &pipeline.Ending{Topic: "news", Status: pipeline.Malformed}},
-		{Key: "13", Token: "a\"b\r\nc", Ending: &pipeline.Ending{Topic: "news", Status: pipeline.Malformed}},
-		{Key: "21", Token: "t21", Ending: &pipeline.Ending{Topic: "news", Status: pipeline.NotFound, Code: "NOT_FOUND", Attempts: 2, Detail: `{"a":"b, c"}`}},
-		{Key: "22", Token: "\n\xff\x00", Ending: &pipeline.Ending{Topic: "news", Status: pipeline.Malformed}},
-		{Key: "23", Token: " t23", Ending: &pipeline.Ending{Topic: "news", Status: pipeline.Denied, Code: "PERMISSION_DENIED", Attempts: 1}},
+		{Key: "11", Token: "t11", Fate: &pipeline.Fate{Topic: "news", Status: pipeline.OK, Attempts: 1, RegistrationToken: "r:11"}},
+		{Key: "12", Token: "a,b", Fate: &pipeline.Fate{Topic: "news", Status: pipeline.Malformed}},
+		{Key: "13", Token: "a\"b\r\nc", Fate: &pipeline.Fate{Topic: "news", Status: pipeline.Malformed}},
+		{Key: "21", Token: "t21", Fate: &pipeline.Fate{Topic: "news", Status: pipeline.NotFound, Code: "NOT_FOUND", Attempts: 2, Detail: `{"a":"b, c"}`}},
+		{Key: "22", Token: "\n\xff\x00", Fate: &pipeline.Fate{Topic: "news", Status: pipeline.Malformed}},
+		{Key: "23", Token: " t23", Fate: &pipeline.Fate{Topic: "news", Status: pipeline.Denied, Code: "PERMISSION_DENIED", Attempts: 1}},
 	}
 	lines = []string{
 		"row,token,topic,status,code,attempts,registration_token,detail\n",
@@ -170,7 +170,7 @@ func TestCSVForgetsOnlyWhatFailed(t *testing.T) {
 	wantFiles(t, path, "out.csv", "out.csv.job.json", "out.csv.partial")
 
 	c := newCSV(t, path)
-	must(t, c.Record(t.Context(), []pipeline.Result{{Key: "31", Token: "t31", Ending: &pipeline.Ending{Topic: "news", Status: pipeline.OK, Attempts: 1}}}))
+	must(t, c.Record(t.Context(), []pipeline.Result{{Key: "31", Token: "t31", Fate: &pipeline.Fate{Topic: "news", Status: pipeline.OK, Attempts: 1}}}))
 	must(t, c.Complete(t.Context()))
 	wantFile(t, path, strings.Join(lines, "")+"31,t31,news,ok,,1,,\n")
 }
@@ -232,7 +232,7 @@ func TestCSVLeavesOtherFilesAlone(t *testing.T) {
 func TestCSVReplacesALinkAtPartialNew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.csv")
 	c := newCSV(t, path)
-	must(t, c.Record(t.Context(), []pipeline.Result{{Key: "1", Ending: &pipeline.Ending{Status: pipeline.Failed}}}))
+	must(t, c.Record(t.Context(), []pipeline.Result{{Key: "1", Fate: &pipeline.Fate{Status: pipeline.Failed}}}))
 	must(t, c.Close())
 	target := filepath.Join(t.TempDir(), "elsewhere")
 	write(t, target, "mine")
@@ -335,7 +335,7 @@ func TestCSVOnAFullDisk(t *testing.T) {
 func TestCSVWithoutRoomToForget(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.csv")
 	c := newCSV(t, path)
-	must(t, c.Record(t.Context(), []pipeline.Result{{Key: "1", Ending: &pipeline.Ending{Status: pipeline.Failed}}}))
+	must(t, c.Record(t.Context(), []pipeline.Result{{Key: "1", Fate: &pipeline.Fate{Status: pipeline.Failed}}}))
 	must(t, c.Complete(t.Context()))
 	must(t, c.Close())
 	must(t, os.MkdirAll(path+".partial.new/full", 0o700))
@@ -375,9 +375,9 @@ func TestCSVCompletesOnlyItsOwnFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			must(t, c.Record(t.Context(), []pipeline.Result{{Key: "1", Token: "a", Ending: &pipeline.Ending{Status: pipeline.OK}}}))
+			must(t, c.Record(t.Context(), []pipeline.Result{{Key: "1", Token: "a", Fate: &pipeline.Fate{Status: pipeline.OK}}}))
 			must(t, meddle(path+".partial"))
-			if err := c.Record(t.Context(), []pipeline.Result{{Key: "2", Token: "b", Ending: &pipeline.Ending{Status: pipeline.OK}}}); err == nil {
+			if err := c.Record(t.Context(), []pipeline.Result{{Key: "2", Token: "b", Fate: &pipeline.Fate{Status: pipeline.OK}}}); err == nil {
 				t.Error("recorded")
 			}
 			if err := c.Complete(t.Context()); err == nil {

@@ -185,7 +185,7 @@ func TestWriteBackNeedsTheRight(t *testing.T) {
 
 // TestNothingToKeep: where no row has a token to keep, the database is not asked.
 func TestNothingToKeep(t *testing.T) {
-	refused := []pipeline.Result{{Token: "apns", Ending: &pipeline.Ending{Status: pipeline.Invalid, Op: pipeline.Import}}}
+	refused := []pipeline.Result{{Token: "apns", Fate: &pipeline.Fate{Status: pipeline.Invalid, Op: pipeline.Import}}}
 	must(t, KeepTokens(t.Context(), nil, refused))
 	must(t, (&WriteBack{Relation: &postgres.Relation{}}).Write(t.Context(), nil, refused))
 }

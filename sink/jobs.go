@@ -158,7 +158,7 @@ func readResults(ctx context.Context, pool *pgxpool.Pool, job int64, segment int
 		from next join bulksub.rows r on r.job_id = $1 and r.segment = $2 and r.fence = next.fence and r.first = next.first
 		order by r.fence, r.first`, job, segment, after.fence, after.first, append([]pipeline.Status{}, statuses...), resultsPage)
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r pipeline.Result, err error) {
-		r.Ending = new(pipeline.Ending)
+		r.Fate = new(pipeline.Fate)
 		err = row.Scan(&after.fence, &after.first, &r.Key, &r.Token, &r.Topic, &r.Status, &r.Code, &r.Attempts, &r.RegistrationToken, &r.Detail)
 		return r, err
 	})

@@ -92,7 +92,7 @@ func keysOf(s pipeline.Segment) (keys []string) {
 }
 
 func result(c *pipeline.Claim, key string, status pipeline.Status) pipeline.Result {
-	return pipeline.Result{Claim: c, Key: key, Token: "t" + key, Ending: &pipeline.Ending{Topic: "news", Status: status, Attempts: 1}}
+	return pipeline.Result{Claim: c, Key: key, Token: "t" + key, Fate: &pipeline.Fate{Topic: "news", Status: status, Attempts: 1}}
 }
 
 // open lists the rows of the claim that have no result.

@@ -109,11 +109,13 @@ func usual(c *pipeline.Claim) (all []pipeline.Result) {
 // TestRecordsFillPages: none is larger than a page, of which a part would be kept apart.
 func TestRecordsFillPages(t *testing.T) {
 	t.Parallel()
+	shared := &pipeline.Fate{Op: pipeline.Subscribe, Topic: strings.Repeat("x", 20), Status: pipeline.OK, Code: "CODE", Attempts: 1}
 	for name, test := range map[string]struct {
 		change func(i int, r *pipeline.Result)
 		most   int // records
 	}{
 		"usual":     {func(int, *pipeline.Result) {}, 22},
+		"shared":    {func(_ int, r *pipeline.Result) { r.Fate = shared }, 22},
 		"short":     {func(i int, r *pipeline.Result) { r.Token = "t" }, 16},
 		"topics":    {func(i int, r *pipeline.Result) { r.Topic = fmt.Sprintf("topic-%d", i) }, 25},
 		"parts":     {func(i int, r *pipeline.Result) { r.Topic = fmt.Sprintf("topic-of-a-long-name-%d", i/100) }, 24},
@@ -203,7 +205,7 @@ func TestResultsComeBack(t *testing.T) {
 		one := want[0]
 		for i := range want {
 			if i == 0 || rapid.IntRange(0, 9).Draw(t, "other") == 0 {
-				one = pipeline.Result{Claim: rapid.SampledFrom(claims).Draw(t, "claim"), Token: few("", "t", "u\x1e", "\x1e").Draw(t, "token"), Ending: &pipeline.Ending{Topic: few("", "news", "other").Draw(t, "topic"), Status: rapid.SampledFrom(pipeline.Statuses[:3]).Draw(t, "status"), Code: few("", "C", "D").Draw(t, "code"), Attempts: rapid.IntRange(0, 2).Draw(t, "attempts"), RegistrationToken: few("", "r", "s").Draw(t, "registration token"), Detail: few("", `{"a": 1}`, "null").Draw(t, "detail")}}
+				one = pipeline.Result{Claim: rapid.SampledFrom(claims).Draw(t, "claim"), Token: few("", "t", "u\x1e", "\x1e").Draw(t, "token"), Fate: &pipeline.Fate{Topic: few("", "news", "other").Draw(t, "topic"), Status: rapid.SampledFrom(pipeline.Statuses[:3]).Draw(t, "status"), Code: few("", "C", "D").Draw(t, "code"), Attempts: rapid.IntRange(0, 2).Draw(t, "attempts"), RegistrationToken: few("", "r", "s").Draw(t, "registration token"), Detail: few("", `{"a": 1}`, "null").Draw(t, "detail")}}
 			}
 			want[i] = one
 			want[i].Key = fmt.Sprintf("%04d", i)
@@ -240,7 +242,7 @@ func TestTextComesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := pipeline.Result{Claim: c, Key: in, Token: in, Ending: &pipeline.Ending{Topic: in, Status: pipeline.Invalid, Code: in, RegistrationToken: in}}
+		r := pipeline.Result{Claim: c, Key: in, Token: in, Fate: &pipeline.Fate{Topic: in, Status: pipeline.Invalid, Code: in, RegistrationToken: in}}
 		beside := []string{"before", "", "after"} // of the same record, if that can be
 		all := []pipeline.Result{r, r, r, r}
 		for i, key := range beside {

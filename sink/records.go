@@ -37,28 +37,28 @@ type bundle struct {
 	first   int64
 	results []*pipeline.Result
 	size    size
-	differ  bool // the results do not all share one ending
+	differ  bool // the results do not all share one fate
 }
 
 // add adds the result if it fits. One alone always does, though a large one is kept apart.
 func (l *bundle) add(r *pipeline.Result) bool {
 	n := len(l.results)
-	grown := l.size.with(r, n > 0 && l.results[n-1].Ending == r.Ending)
+	grown := l.size.with(r, n > 0 && l.results[n-1].Fate == r.Fate)
 	if n > 0 && (grown.bytes() > pageful || n == mostInRecord) {
 		return false
 	}
 	l.results, l.size = append(l.results, r), grown
-	l.differ = l.differ || l.results[0].Ending != r.Ending
+	l.differ = l.differ || l.results[0].Fate != r.Fate
 	return true
 }
 
-// takes reports whether results of this kind belong into it.
+// takes reports whether results of this claim and status belong into it.
 func (l *bundle) takes(r *pipeline.Result) bool {
 	return l.results[0].Claim == r.Claim && l.results[0].Status == r.Status
 }
 
-// endings are the results of which one stands for all that share its ending.
-func (l *bundle) endings() []*pipeline.Result {
+// fates are results whose fates are those of all: the first one, if all share it.
+func (l *bundle) fates() []*pipeline.Result {
 	if l.differ {
 		return l.results
 	}
@@ -139,7 +139,7 @@ func (c *copyBinary) more() bool {
 	if next := c.packer.next(); next != nil {
 		c.buffer = appendBundle(c.buffer[:0], c.job, next)
 		c.text = c.buffer
-		c.packer.written(next)
+		c.packer.reuse(next)
 		return true
 	}
 	if c.ended {
@@ -210,7 +210,7 @@ func (l *bundle) appendTexts(b []byte, column func(*pipeline.Result) string) []b
 // appendShared writes one element if all are the same, and NULL if all are empty.
 func (l *bundle) appendShared(b []byte, column func(*pipeline.Result) string) []byte {
 	shared := column(l.results[0])
-	for _, r := range l.endings() {
+	for _, r := range l.fates() {
 		if column(r) != shared {
 			return l.appendTexts(b, column)
 		}
@@ -224,7 +224,7 @@ func (l *bundle) appendShared(b []byte, column func(*pipeline.Result) string) []
 
 func (l *bundle) appendAttempts(b []byte) []byte {
 	some := l.results[:1]
-	for _, r := range l.endings() {
+	for _, r := range l.fates() {
 		if r.Attempts != some[0].Attempts {
 			some = l.results
 		}
@@ -240,7 +240,7 @@ func (l *bundle) appendAttempts(b []byte) []byte {
 // appendDetails writes NULL if there is none.
 func (l *bundle) appendDetails(b []byte) []byte {
 	none := true
-	for _, r := range l.endings() {
+	for _, r := range l.fates() {
 		none = none && r.Detail == ""
 	}
 	if none {

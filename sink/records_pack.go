@@ -11,7 +11,7 @@ type packer struct {
 	results []pipeline.Result
 	packed  int       // how many of them are in bundles
 	first   int64     // the number of the first result
-	open    []*bundle // one for each kind
+	open    []*bundle // one for each claim and status
 	empty   []*bundle // to be filled again
 }
 
@@ -35,7 +35,7 @@ func (p *packer) next() *bundle {
 	return b
 }
 
-// pack adds the result to the open bundle of its kind. If that is full, a new one takes its place.
+// pack adds the result to the open bundle that takes it. If that is full, a new one takes its place.
 func (p *packer) pack(r *pipeline.Result) (full *bundle) {
 	for i, b := range p.open {
 		if !b.takes(r) {
@@ -62,5 +62,5 @@ func (p *packer) begin(r *pipeline.Result) *bundle {
 	return b
 }
 
-// written takes back a bundle that nobody needs any more.
-func (p *packer) written(b *bundle) { p.empty = append(p.empty, b) }
+// reuse takes back a bundle that is written.
+func (p *packer) reuse(b *bundle) { p.empty = append(p.empty, b) }

@@ -10,7 +10,7 @@ type size struct {
 	given         sharedSize // registration tokens
 }
 
-// with is the size with another result, which ends like the one before it or not.
+// with is the size with another result, which has the fate of the one before it or not.
 func (s size) with(r *pipeline.Result, alike bool) size {
 	s.lists += len(r.Key) + len(r.Token) + 2*len(separator)
 	if r.Detail != "" {

@@ -45,9 +45,9 @@ func (s *reservoir) see(r pipeline.Result) {
 	} else {
 		s.kept = append(s.kept, r)
 	}
-	ending := *r.Ending
-	ending.Topic, ending.RegistrationToken, ending.Detail = strings.Clone(r.Topic), strings.Clone(r.RegistrationToken), ""
-	s.kept[at] = pipeline.Result{Claim: r.Claim, Key: strings.Clone(r.Key), Token: strings.Clone(r.Token), Ending: &ending}
+	fate := *r.Fate
+	fate.Topic, fate.RegistrationToken, fate.Detail = strings.Clone(r.Topic), strings.Clone(r.RegistrationToken), ""
+	s.kept[at] = pipeline.Result{Claim: r.Claim, Key: strings.Clone(r.Key), Token: strings.Clone(r.Token), Fate: &fate}
 }
 
 // Sample picks as [CSV.Sample] does, without reading all: the segments know how many
@@ -106,7 +106,7 @@ func (p *Postgres) pick(ctx context.Context, segment int, places []int64) (picke
 				where job_id = $1 and segment = $2 and status = 'ok'
 			) as ok where place = any($3)`, p.job.ID, segment, places)
 		picked, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (pipeline.Result, error) {
-			r := pipeline.Result{Ending: &pipeline.Ending{Status: pipeline.OK}}
+			r := pipeline.Result{Fate: &pipeline.Fate{Status: pipeline.OK}}
 			err := row.Scan(&r.Key, &r.Token, &r.Topic, &r.RegistrationToken)
 			return r, err
 		})
@@ -133,11 +133,11 @@ func (p *Postgres) Believed(ctx context.Context, sample []pipeline.Result) (beli
 		var subscribed bool
 		_, err := pgx.ForEachRow(rows, []any{&place, &subscribed}, func() error {
 			r := sample[place-1]
-			as := *r.Ending
+			as := *r.Fate
 			if as.Op = pipeline.Unsubscribe; subscribed {
 				as.Op = pipeline.Subscribe
 			}
-			r.Ending = &as
+			r.Fate = &as
 			believed = append(believed, r)
 			return nil
 		})

@@ -59,7 +59,7 @@ func carryOut(t *testing.T, db *pgxpool.Pool, p *Postgres) {
 	var done []pipeline.Result
 	for rows.Next() {
 		var op pipeline.Op
-		r := pipeline.Result{Claim: c, Ending: &pipeline.Ending{Status: pipeline.OK}}
+		r := pipeline.Result{Claim: c, Fate: &pipeline.Fate{Status: pipeline.OK}}
 		must(t, rows.Scan(&r.Key, &op, &r.Topic, &r.Token))
 		r.Done = []pipeline.Action{{Op: op, Topic: r.Topic}}
 		done = append(done, r)
@@ -251,7 +251,7 @@ func TestOtherService(t *testing.T) {
 	must(t, rehearsal.Announce(t.Context(), drop("news"), []string{"t1"}))
 	must(t, rehearsal.Record(t.Context(), []pipeline.Result{
 		did(c, 0, "t1", drop("news")),
-		{Claim: c, Key: keysOf(c.Segment)[1], Token: "t2", Ending: &pipeline.Ending{Status: pipeline.NotFound, Op: pipeline.Unsubscribe, Topic: "news"}},
+		{Claim: c, Key: keysOf(c.Segment)[1], Token: "t2", Fate: &pipeline.Fate{Status: pipeline.NotFound, Op: pipeline.Unsubscribe, Topic: "news"}},
 	}))
 	wantBeliefs(t, db, "news t1", "news t2")
 }

@@ -21,11 +21,11 @@ func (c *CSV) visit(ctx context.Context, see func(pipeline.Result)) error {
 		}
 		defer file.Close()
 	}
-	var ending pipeline.Ending
+	var fate pipeline.Fate
 	_, err := scan(file, func(r record) error {
 		if r.status == pipeline.OK {
-			ending = pipeline.Ending{Topic: r.fields[2], Status: r.status, RegistrationToken: r.fields[6], Detail: r.fields[7]}
-			see(pipeline.Result{Key: r.fields[0], Token: r.fields[1], Ending: &ending})
+			fate = pipeline.Fate{Topic: r.fields[2], Status: r.status, RegistrationToken: r.fields[6], Detail: r.fields[7]}
+			see(pipeline.Result{Key: r.fields[0], Token: r.fields[1], Fate: &fate})
 		}
 		return ctx.Err()
 	})

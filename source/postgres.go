@@ -40,7 +40,7 @@ type Postgres struct {
 	tasks    Tasks
 	order    []order
 	pageRows int
-	room     []pipeline.Row // empty, of the pages
+	room     []pipeline.Row // memory of a page, for the next one
 	retry    postgres.Retrier
 }
 

@@ -69,7 +69,7 @@ func (p *Postgres) collect(rows pgx.Rows, room []pipeline.Row) (page []pipeline.
 }
 
 // together is how many bytes the keys and tokens of neighbours share, a size that the allocator has: to make a string for
-// each row takes longer than to read it, and of a longer one a row that waits would keep too much in memory.
+// each row takes longer than to read it, and of a longer one a row that stays behind would keep too much in memory.
 const together = 1408
 
 // collector makes rows of what the server sends.
@@ -77,7 +77,7 @@ type collector struct {
 	tasks  Tasks
 	page   []pipeline.Row
 	text   []byte   // of the rows to be made: key and token by turns
-	heard  []values // those rows
+	taken  []values // those rows
 	fields []string // of the last row that was made
 	twice  bool     // two rows have the same key
 }
@@ -100,14 +100,14 @@ func (c *collector) take(sent [][]byte) {
 	for i, field := range sent[2:] {
 		fields[i] = string(field)
 	}
-	c.heard = append(c.heard, values{len(key), len(token), token == nil, fields})
+	c.taken = append(c.taken, values{len(key), len(token), token == nil, fields})
 }
 
 // join makes rows of what was taken, which share a string.
 func (c *collector) join() {
 	text := string(c.text)
-	for i := range c.heard {
-		v := &c.heard[i]
+	for i := range c.taken {
+		v := &c.taken[i]
 		key, token := text[:v.key], text[v.key:v.key+v.token]
 		text = text[len(key)+len(token):]
 		row := c.tasks.row(key, token, v.fields)
@@ -117,5 +117,5 @@ func (c *collector) join() {
 		c.twice = c.twice || len(c.page) > 0 && c.page[len(c.page)-1].Key == key
 		c.page, c.fields = append(c.page, row), v.fields
 	}
-	c.text, c.heard = c.text[:0], c.heard[:0]
+	c.text, c.taken = c.text[:0], c.taken[:0]
 }

@@ -53,7 +53,7 @@ func judged(t *testing.T, db *pgxpool.Pool, table, key string, gone ...string) *
 	rows, err := db.Query(t.Context(), relation.Select(relation.Key.SQL()+"::text, "+relation.Token.SQL()+"::text", ""))
 	must(t, err)
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r pipeline.Result, err error) {
-		r = pipeline.Result{Claim: c, Ending: &pipeline.Ending{Topic: "news", Status: pipeline.OK}}
+		r = pipeline.Result{Claim: c, Fate: &pipeline.Fate{Topic: "news", Status: pipeline.OK}}
 		err = row.Scan(&r.Key, &r.Token)
 		if slices.Contains(gone, r.Key) {
 			r.Status = pipeline.NotFound
