@@ -259,15 +259,21 @@ func TestAnnounced(t *testing.T) {
 		results []pipeline.Result
 		want    []string
 	}{
-		"no end":            {add("a"), nil, []string{"a new?", "a old?", "b old"}},
-		"another topic":     {add("c"), nil, []string{"a old", "b old"}},
-		"no topic":          {pipeline.Action{Op: pipeline.Import, Topic: "a"}, nil, []string{"a old", "b old"}},
-		"one of two":        {add("a"), []pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}}, []string{"a new", "a old?", "b old"}},
-		"removed":           {drop("a"), []pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{drop("a")}}}}, []string{"a new?", "b old"}},
-		"gone":              {drop("a"), []pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.NotFound}}, fine}, []string{"a new?"}},
-		"failed":            {drop("a"), []pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed}}}, []string{"a new?", "a old?", "b old"}},
-		"an add refused":    {add("a"), []pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Denied}}}, []string{"a old?", "b old"}},
-		"a removal refused": {drop("a"), []pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}, {Token: "old", Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}}, []string{"a old?", "b old"}},
+		"no end":        {add("a"), nil, []string{"a new?", "a old?", "b old"}},
+		"another topic": {add("c"), nil, []string{"a old", "b old"}},
+		"no topic":      {pipeline.Action{Op: pipeline.Import, Topic: "a"}, nil, []string{"a old", "b old"}},
+		"one of two": {add("a"), []pipeline.Result{{Token: "new", Fate: &pipeline.Fate{
+			Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}}, []string{"a new", "a old?", "b old"}},
+		"removed": {drop("a"), []pipeline.Result{{Token: "old", Fate: &pipeline.Fate{
+			Status: pipeline.OK, Done: []pipeline.Action{drop("a")}}}}, []string{"a new?", "b old"}},
+		"gone": {drop("a"), []pipeline.Result{{Token: "old", Fate: &pipeline.Fate{
+			Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.NotFound}}, fine}, []string{"a new?"}},
+		"failed": {drop("a"), []pipeline.Result{{Token: "old", Fate: &pipeline.Fate{
+			Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed}}}, []string{"a new?", "a old?", "b old"}},
+		"an add refused": {add("a"), []pipeline.Result{{Token: "new", Fate: &pipeline.Fate{
+			Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Denied}}}, []string{"a old?", "b old"}},
+		"a removal refused": {drop("a"), []pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}},
+			{Token: "old", Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}}, []string{"a old?", "b old"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

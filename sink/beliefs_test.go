@@ -46,36 +46,51 @@ func TestBeliefs(t *testing.T) {
 		results []pipeline.Result
 		want    []string
 	}{
-		"subscribed":   {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}}, []string{"a new", "a old", "b old"}},
+		"subscribed": {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{
+			Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}}, []string{"a new", "a old", "b old"}},
 		"unsubscribed": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{drop("a")}}}}, []string{"b old"}},
-		"moved":        {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("b"), drop("a")}}}}, []string{"b old"}},
+		"moved": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{
+			Status: pipeline.OK, Done: []pipeline.Action{add("b"), drop("a")}}}}, []string{"b old"}},
 		"moved by half": {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Status: pipeline.Failed, Done: []pipeline.Action{add("b")}}}},
 			[]string{"a old", "b new", "b old"}},
 		"gone":                 {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Topic: "else", Status: pipeline.NotFound}}, fine}, nil},
 		"gone, and none is ok": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Topic: "else", Status: pipeline.NotFound}}}, []string{"a old?", "b old?"}},
-		"deleted":              {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{{Op: pipeline.WebDelete}}}}}, nil},
-		"gone at the end":      {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Status: pipeline.NotFound, Done: []pipeline.Action{add("b")}}}, fine}, nil},
-		"refused":              {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Topic: "a", Status: pipeline.Denied}}}, []string{"a old", "b old"}},
-		"refused and believed": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Invalid}}}, []string{"a old?", "b old"}},
-		"a removal refused":    {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}}, []string{"a old?", "b old"}},
-		"an add failed":        {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Failed}}}, []string{"a new?", "a old", "b old"}},
-		"a removal failed":     {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed}}}, []string{"a old?", "b old"}},
-		"a move failed by half": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed, Done: []pipeline.Action{add("b")}}}},
+		"deleted": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{
+			Status: pipeline.OK, Done: []pipeline.Action{{Op: pipeline.WebDelete}}}}}, nil},
+		"gone at the end": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{Status: pipeline.NotFound, Done: []pipeline.Action{add("b")}}}, fine}, nil},
+		"refused":         {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Topic: "a", Status: pipeline.Denied}}}, []string{"a old", "b old"}},
+		"refused and believed": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{
+			Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Invalid}}}, []string{"a old?", "b old"}},
+		"a removal refused": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{
+			Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Denied}}}, []string{"a old?", "b old"}},
+		"an add failed": {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{
+			Op: pipeline.Subscribe, Topic: "a", Status: pipeline.Failed}}}, []string{"a new?", "a old", "b old"}},
+		"a removal failed": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{
+			Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed}}}, []string{"a old?", "b old"}},
+		"a move failed by half": {[]pipeline.Result{{Token: "old", Fate: &pipeline.Fate{
+			Op: pipeline.Unsubscribe, Topic: "a", Status: pipeline.Failed, Done: []pipeline.Action{add("b")}}}},
 			[]string{"a old?", "b old"}},
-		"another topic": {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("c")}}}}, []string{"a old", "b old"}},
+		"another topic": {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{
+			Status: pipeline.OK, Done: []pipeline.Action{add("c")}}}}, []string{"a old", "b old"}},
 		"another topic besides": {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("c"), add("a")}}}},
 			[]string{"a new", "a old", "b old"}},
-		"there and back":       {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a"), drop("a")}}}}, []string{"a old", "b old"}},
-		"an import":            {[]pipeline.Result{{Token: "apns", Fate: &pipeline.Fate{RegistrationToken: "new", Status: pipeline.OK, Done: []pipeline.Action{{Op: pipeline.Import}, add("a")}}}}, []string{"a new", "a old", "b old"}},
-		"an imported one gone": {[]pipeline.Result{{Token: "apns", Fate: &pipeline.Fate{RegistrationToken: "old", Status: pipeline.NotFound, Done: []pipeline.Action{{Op: pipeline.Import}}}}, fine}, nil},
+		"there and back": {[]pipeline.Result{{Token: "new", Fate: &pipeline.Fate{
+			Status: pipeline.OK, Done: []pipeline.Action{add("a"), drop("a")}}}}, []string{"a old", "b old"}},
+		"an import": {[]pipeline.Result{{Token: "apns", Fate: &pipeline.Fate{
+			RegistrationToken: "new", Status: pipeline.OK, Done: []pipeline.Action{{Op: pipeline.Import}, add("a")}}}}, []string{"a new", "a old", "b old"}},
+		"an imported one gone": {[]pipeline.Result{{Token: "apns", Fate: &pipeline.Fate{
+			RegistrationToken: "old", Status: pipeline.NotFound, Done: []pipeline.Action{{Op: pipeline.Import}}}}, fine}, nil},
 		"twice the same": {[]pipeline.Result{
-			{Token: "new", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}, {Token: "new", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}},
+			{Token: "new", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}},
+			{Token: "new", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}},
 		}, []string{"a new", "a old", "b old"}},
 		"gone after it was added": {[]pipeline.Result{
-			{Token: "old", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}, {Token: "old", Fate: &pipeline.Fate{Status: pipeline.NotFound}},
+			{Token: "old", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}},
+			{Token: "old", Fate: &pipeline.Fate{Status: pipeline.NotFound}},
 		}, nil},
 		"added after it was gone": {[]pipeline.Result{
-			{Token: "old", Fate: &pipeline.Fate{Status: pipeline.NotFound}}, {Token: "old", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}},
+			{Token: "old", Fate: &pipeline.Fate{Status: pipeline.NotFound}},
+			{Token: "old", Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}},
 		}, []string{"a old?"}},
 		"longer than an index takes": {[]pipeline.Result{{Token: long, Fate: &pipeline.Fate{Status: pipeline.OK, Done: []pipeline.Action{add("a")}}}},
 			[]string{"a old", "a " + long, "b old"}},
@@ -157,7 +172,8 @@ func TestRefusalEndsNoDoubt(t *testing.T) {
 			mustExec(t, db, longAgo)
 			c := claim(t, refused, 2)
 			call(t, refused, drop("news"), "t")
-			must(t, refused.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Fate: &pipeline.Fate{Op: pipeline.Unsubscribe, Topic: "news", Status: status}}}))
+			must(t, refused.Record(t.Context(), []pipeline.Result{{Claim: c, Key: keysOf(c.Segment)[0], Token: "t", Fate: &pipeline.Fate{
+				Op: pipeline.Unsubscribe, Topic: "news", Status: status}}}))
 			wantBeliefs(t, db, "news t?")
 		}
 		mustExec(t, db, longAgo)

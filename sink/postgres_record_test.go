@@ -205,7 +205,18 @@ func TestResultsComeBack(t *testing.T) {
 		one := want[0]
 		for i := range want {
 			if i == 0 || rapid.IntRange(0, 9).Draw(t, "other") == 0 {
-				one = pipeline.Result{Claim: rapid.SampledFrom(claims).Draw(t, "claim"), Token: few("", "t", "u\x1e", "\x1e").Draw(t, "token"), Fate: &pipeline.Fate{Topic: few("", "news", "other").Draw(t, "topic"), Status: rapid.SampledFrom(pipeline.Statuses[:3]).Draw(t, "status"), Code: few("", "C", "D").Draw(t, "code"), Attempts: rapid.IntRange(0, 2).Draw(t, "attempts"), RegistrationToken: few("", "r", "s").Draw(t, "registration token"), Detail: few("", `{"a": 1}`, "null").Draw(t, "detail")}}
+				one = pipeline.Result{
+					Claim: rapid.SampledFrom(claims).Draw(t, "claim"),
+					Token: few("", "t", "u\x1e", "\x1e").Draw(t, "token"),
+					Fate: &pipeline.Fate{
+						Topic:             few("", "news", "other").Draw(t, "topic"),
+						Status:            rapid.SampledFrom(pipeline.Statuses[:3]).Draw(t, "status"),
+						Code:              few("", "C", "D").Draw(t, "code"),
+						Attempts:          rapid.IntRange(0, 2).Draw(t, "attempts"),
+						RegistrationToken: few("", "r", "s").Draw(t, "registration token"),
+						Detail:            few("", `{"a": 1}`, "null").Draw(t, "detail"),
+					},
+				}
 			}
 			want[i] = one
 			want[i].Key = fmt.Sprintf("%04d", i)

@@ -19,7 +19,8 @@ func sampled(t *testing.T, s pipeline.Sink) {
 				status = pipeline.NotFound
 			}
 			key := strconv.Itoa(100*segment + i)
-			list = append(list, pipeline.Result{Key: key, Token: "t" + key, Fate: &pipeline.Fate{Topic: "news", Status: status, RegistrationToken: "r" + key, Detail: "{}"}})
+			list = append(list, pipeline.Result{Key: key, Token: "t" + key, Fate: &pipeline.Fate{
+				Topic: "news", Status: status, RegistrationToken: "r" + key, Detail: "{}"}})
 		}
 		return list
 	})

@@ -64,7 +64,8 @@ func TestSinksKeepTheSameText(t *testing.T) {
 	file, ledger := newCSV(t, path), newPostgres(t, pool, "job")
 	c := claim(t, ledger, 1)
 	for i, text := range []string{"a\x00b", "\x00", "a\xffb\xfe\xfd", "\xc3", "\xed\xa0\x80", "é\u2028", `\N`, "a\tb\nc", `"`, " "} {
-		r := pipeline.Result{Claim: c, Key: strconv.Itoa(i), Token: text, Fate: &pipeline.Fate{Topic: "news", Status: pipeline.Invalid, Code: text, RegistrationToken: text, Detail: `{"reason":"none"}`}}
+		r := pipeline.Result{Claim: c, Key: strconv.Itoa(i), Token: text, Fate: &pipeline.Fate{
+			Topic: "news", Status: pipeline.Invalid, Code: text, RegistrationToken: text, Detail: `{"reason":"none"}`}}
 		must(t, file.Record(t.Context(), []pipeline.Result{r}))
 		must(t, ledger.Record(t.Context(), []pipeline.Result{r}))
 	}

@@ -60,7 +60,8 @@ func TestTally(t *testing.T) {
 					r := pipeline.Result{Key: fmt.Sprint(10*segment + i), Token: "t", Fate: &pipeline.Fate{Status: pipeline.OK, Detail: detail}}
 					list = append(list, r)
 				}
-				return append(list, pipeline.Result{Key: fmt.Sprint(10*segment + 9), Token: "t", Fate: &pipeline.Fate{Status: pipeline.NotFound, Detail: `{"platform":"GONE"}`}})
+				return append(list, pipeline.Result{Key: fmt.Sprint(10*segment + 9), Token: "t", Fate: &pipeline.Fate{
+					Status: pipeline.NotFound, Detail: `{"platform":"GONE"}`}})
 			})
 			got := make(map[string]int64)
 			must(t, s.Tally(t.Context(), []string{"platform", "topics"}, func(key, word string, rows int64) { got[key+" "+word] += rows }))
