@@ -22,103 +22,114 @@ import (
 
 // grown is what a table of so many tokens costs.
 type grown struct {
-	rows             int
-	run              spent         // the median
-	first, resumed   time.Duration // from the start to the first call: of a new job, and of one that was killed half-way; medians
-	ledger, log      float64       // bytes a row
-	vacuums          int64         // that autovacuum made meanwhile of the results
-	dead             int64         // rows of the ledger that it has to remove after the purge
+	*stage
+	runs             []spent         // one of each round: the median where there were several
+	first, resumed   []time.Duration // from the start to the first call: of a new job, and of one that was killed half-way
+	before           float64         // bytes of log when the last run began
+	ledger, log      float64         // bytes a row
+	vacuums          int64           // that autovacuum made of the results
+	dead             int64           // rows of the ledger that it has to remove after the purge
 	purged, vacuumed time.Duration
 }
 
+// growths is how many rounds there are. In each, all tables have their turn, so that what is compared was measured within
+// minutes; in the first one files and memory are new, which on a virtual machine can take longer than all else.
+const growths = 3
+
 // grow measures tables of more and more tokens, Postgres to Postgres, and prints a row for each.
 func grow(ctx context.Context, sizes []int) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "tokens\ttokens/s\tCPU µs/token\tMiB\tfirst call\tof a resume\tledger B/row\tlog B/row\tvacuums\tdead rows\tpurge\tvacuum")
+	var tables []*grown
 	for _, rows := range sizes {
-		g, err := growTo(ctx, rows)
+		s, err := build(ctx, rows, false)
 		if err != nil {
 			return fmt.Errorf("%d tokens: %w", rows, err)
 		}
-		fmt.Fprintf(w, "%d\t%.0f\t%.2f\t%.0f\t%v\t%v\t%.0f\t%.0f\t%d\t%d\t%v\t%v\n", g.rows, g.run.rate, g.run.cpu, g.run.memory,
-			g.first.Round(time.Millisecond), g.resumed.Round(time.Millisecond), g.ledger, g.log, g.vacuums, g.dead,
+		defer s.close()
+		tables = append(tables, &grown{stage: s})
+	}
+	for range growths {
+		for _, g := range tables {
+			if err := g.round(ctx); err != nil {
+				return fmt.Errorf("%d tokens: %w", g.rows, err)
+			}
+		}
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "tokens\ttokens/s\tof the first table\tCPU µs/token\tMiB\tfirst call\tof a resume\tledger B/row\tlog B/row\tvacuums\tdead rows\tpurge\tvacuum")
+	for _, g := range tables {
+		if err := g.lookBack(ctx); err != nil {
+			return fmt.Errorf("%d tokens: %w", g.rows, err)
+		}
+		fmt.Fprintf(w, "%d\t%.0f\t%.2f\t%.2f\t%.0f\t%v\t%v\t%.0f\t%.0f\t%d\t%d\t%v\t%v\n", g.rows,
+			g.median(func(i int) float64 { return g.runs[i].rate }), g.median(func(i int) float64 { return g.runs[i].rate / tables[0].runs[i].rate }),
+			g.median(func(i int) float64 { return g.runs[i].cpu }), g.median(func(i int) float64 { return g.runs[i].memory }),
+			middle(g.first).Round(time.Millisecond), middle(g.resumed).Round(time.Millisecond), g.ledger, g.log, g.vacuums, g.dead,
 			g.purged.Round(10*time.Millisecond), g.vacuumed.Round(10*time.Millisecond))
-		fmt.Fprintf(os.Stderr, "%+v\n", g)
 	}
 	return w.Flush()
 }
 
-// growths is how often each table is gone through: the first time, files and memory are new, which on a virtual machine
-// can take longer than all else.
-const growths = 3
-
-func growTo(ctx context.Context, rows int) (g grown, err error) {
-	s, err := build(ctx, rows, false)
-	if err != nil {
-		return g, err
-	}
-	defer s.close()
-	g.rows = rows
-	var first, resumed [growths]time.Duration
-	for i := range growths {
-		if first[i], resumed[i], err = s.firstCalls(); err != nil {
-			return g, err
-		}
-	}
-	fmt.Fprintf(os.Stderr, "%d tokens: first calls after %v, of a resume after %v\n", rows, first, resumed)
-	g.first, g.resumed = slices.Sorted(slices.Values(first[:]))[growths/2], slices.Sorted(slices.Values(resumed[:]))[growths/2]
-	vacuums, err := s.vacuums(ctx)
-	if err != nil {
-		return g, err
-	}
-	var all [growths]spent
-	var before float64
+func (g *grown) median(of func(round int) float64) float64 {
+	all := make([]float64, len(g.runs))
 	for i := range all {
-		if before, err = s.ask(ctx, `select (pg_current_wal_insert_lsn() - '0/0')::float8`); err != nil {
-			return g, err
-		}
-		if all[i], err = contenders[0].measure(s, 0); err != nil {
-			return g, err
-		}
-		fmt.Fprintf(os.Stderr, "%d tokens: %+v\n", rows, all[i])
+		all[i] = of(i)
 	}
-	slices.SortFunc(all[:], func(a, b spent) int { return cmp.Compare(a.rate, b.rate) })
-	g.run = all[growths/2]
-	if g.vacuums, err = s.vacuums(ctx); err != nil {
-		return g, err
-	}
-	g.vacuums -= vacuums
-	return g, s.lookBack(ctx, &g, before)
+	return middle(all)
 }
 
-// vacuums is how many autovacuum has made of the results.
-func (s *stage) vacuums(ctx context.Context) (int64, error) {
-	n, err := s.ask(ctx, `select autovacuum_count::float8 from pg_stat_all_tables where relid = 'bulksub.records'::regclass`)
-	return int64(n), err
+// middle is the median.
+func middle[T cmp.Ordered](all []T) T { return slices.Sorted(slices.Values(all))[len(all)/2] }
+
+// round measures the first calls, and how fast a job is. The table is read through before: after a larger one had its turn, a
+// smaller one would have to come from the disk.
+func (g *grown) round(ctx context.Context) error {
+	first, resumed, err := g.firstCalls()
+	if err != nil {
+		return err
+	}
+	g.first, g.resumed = append(g.first, first), append(g.resumed, resumed)
+	var runs []spent
+	for range min(5, max(1, 10_000_000/g.rows)) { // a short run says little
+		if err := do(ctx, g.url(), `select count(token) from bench`); err != nil {
+			return err
+		}
+		if g.before, err = g.ask(ctx, `select (pg_current_wal_insert_lsn() - '0/0')::float8`); err != nil {
+			return err
+		}
+		run, err := contenders[0].measure(g.stage, 0)
+		if err != nil {
+			return err
+		}
+		runs = append(runs, run)
+	}
+	fmt.Fprintf(os.Stderr, "%d tokens: first calls after %v and %v; %.0f\n", g.rows, first, resumed, runs)
+	slices.SortFunc(runs, func(a, b spent) int { return cmp.Compare(a.rate, b.rate) })
+	g.runs = append(g.runs, runs[len(runs)/2])
+	return nil
 }
 
 // lookBack asks the database what the job has left, and takes it away.
-func (s *stage) lookBack(ctx context.Context, g *grown, before float64) (err error) {
+func (g *grown) lookBack(ctx context.Context) (err error) {
+	var vacuums float64
 	for _, figure := range []struct {
 		to  *float64
 		sql string
 	}{
 		{&g.log, `select (pg_current_wal_insert_lsn() - '0/0')::float8`},
 		{&g.ledger, `select pg_total_relation_size('bulksub.records')::float8`},
+		{&vacuums, `select autovacuum_count::float8 from pg_stat_all_tables where relid = 'bulksub.records'::regclass`},
 	} {
-		bytes, err := s.ask(ctx, figure.sql)
-		if err != nil {
+		if *figure.to, err = g.ask(ctx, figure.sql); err != nil {
 			return err
 		}
-		*figure.to = bytes
 	}
-	g.log, g.ledger = (g.log-before)/float64(g.rows), g.ledger/float64(g.rows)
+	g.log, g.ledger, g.vacuums = (g.log-g.before)/float64(g.rows), g.ledger/float64(g.rows), int64(vacuums)
 	began := time.Now()
-	if out, err := exec.Command(s.program, "jobs", "purge", "--older-than", "0s", "--database-url", s.url()).CombinedOutput(); err != nil {
+	if out, err := exec.Command(g.program, "jobs", "purge", "--older-than", "0s", "--database-url", g.url()).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	g.purged = time.Since(began)
-	dead, err := s.ask(ctx, `
+	dead, err := g.ask(ctx, `
 		select sum(n_dead_tup)::float8 from pg_stat_all_tables
 		where relid in (select unnest(array[oid, reltoastrelid]) from pg_class where relnamespace = 'bulksub'::regnamespace)`)
 	if err != nil {
@@ -126,7 +137,7 @@ func (s *stage) lookBack(ctx context.Context, g *grown, before float64) (err err
 	}
 	g.dead = int64(dead)
 	began = time.Now()
-	if err := do(ctx, s.url(), `vacuum bulksub.records`); err != nil {
+	if err := do(ctx, g.url(), `vacuum bulksub.records`); err != nil {
 		return err
 	}
 	g.vacuumed = time.Since(began)

@@ -48,7 +48,7 @@ func build(ctx context.Context, rows int, file bool) (s *stage, err error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return s, fmt.Errorf("%w: %s", err, out)
 	}
-	if s.cluster, err = pgcluster.Start(ctx, "max_wal_size=4GB"); err != nil {
+	if s.cluster, err = pgcluster.Start(ctx); err != nil {
 		return s, err
 	}
 	if err := s.role("fill", 0, rows).Run(); err != nil || !file {
