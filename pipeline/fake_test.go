@@ -116,6 +116,9 @@ func (s *service) Call(ctx context.Context, a pipeline.Action, tokens []string) 
 }
 
 func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 { // Go 1.26's runtime can crash on a timer that is due at once, in a bubble, with -race
+		return ctx.Err()
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
