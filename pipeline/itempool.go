@@ -2,8 +2,8 @@ package pipeline
 
 // itemPool keeps the items of rows that are done for the rows to come, and the lists in which they go: to
 // allocate and collect an item for each row costs more than most of what is done with it. The reader takes items and
-// sends them in lists, its chunks; the loop gives items back in lists of the same size. For each list that one of them
-// sends, it gets one of the other's, to fill again.
+// sends them in lists, its chunks; the loop gives items back in lists of the same size. For the lists that one of them
+// sends, it gets lists of the other's, and keeps one to fill again.
 type itemPool struct {
 	size int // items in a list
 	back chan []*item

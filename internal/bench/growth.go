@@ -61,24 +61,13 @@ func grow(ctx context.Context, sizes []int) error {
 			return fmt.Errorf("%d tokens: %w", g.rows, err)
 		}
 		fmt.Fprintf(w, "%d\t%.0f\t%.2f\t%.2f\t%.0f\t%v\t%v\t%.0f\t%.0f\t%d\t%d\t%v\t%v\n", g.rows,
-			g.median(func(i int) float64 { return g.runs[i].rate }), g.median(func(i int) float64 { return g.runs[i].rate / tables[0].runs[i].rate }),
-			g.median(func(i int) float64 { return g.runs[i].cpu }), g.median(func(i int) float64 { return g.runs[i].memory }),
+			median(growths, func(i int) float64 { return g.runs[i].rate }), median(growths, func(i int) float64 { return g.runs[i].rate / tables[0].runs[i].rate }),
+			median(growths, func(i int) float64 { return g.runs[i].cpu }), median(growths, func(i int) float64 { return g.runs[i].memory }),
 			middle(g.first).Round(time.Millisecond), middle(g.resumed).Round(time.Millisecond), g.ledger, g.log, g.vacuums, g.dead,
 			g.purged.Round(10*time.Millisecond), g.vacuumed.Round(10*time.Millisecond))
 	}
 	return w.Flush()
 }
-
-func (g *grown) median(of func(round int) float64) float64 {
-	all := make([]float64, len(g.runs))
-	for i := range all {
-		all[i] = of(i)
-	}
-	return middle(all)
-}
-
-// middle is the median.
-func middle[T cmp.Ordered](all []T) T { return slices.Sorted(slices.Values(all))[len(all)/2] }
 
 // round measures the first calls, and how fast a job is. The table is read through before: after a larger one had its turn, a
 // smaller one would have to come from the disk.

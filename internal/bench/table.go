@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -42,26 +43,29 @@ func (t *table) print(to io.Writer) {
 		{"the floor: one after the other", func(f floor) float64 { return f.After }},
 		{"the three together", func(f floor) float64 { return f.Together }},
 	} {
-		fmt.Fprintf(w, "%s\t\t\t%.0f\t\t\t%.2f\t\n", step.name, t.median(func(run int) float64 { return step.of(t.floors[run]) }),
-			t.median(func(run int) float64 { return step.of(t.floors[run]) / t.floors[run].After }))
+		fmt.Fprintf(w, "%s\t\t\t%.0f\t\t\t%.2f\t\n", step.name, median(t.runs, func(run int) float64 { return step.of(t.floors[run]) }),
+			median(t.runs, func(run int) float64 { return step.of(t.floors[run]) / t.floors[run].After }))
 	}
 	for _, latency := range t.latencies {
 		for i, c := range contenders {
 			all, other := t.spent[latency][i], t.spent[latency][beside]
 			fmt.Fprintf(w, "%s\t%d\t%s\t%.0f\t%.1f\t%.0f\t%.2f\t%.2f\n", c.name, c.callers, latency,
-				t.median(func(run int) float64 { return all[run].rate }), t.median(func(run int) float64 { return all[run].cpu }),
-				t.median(func(run int) float64 { return all[run].memory }), t.median(func(run int) float64 { return all[run].rate / t.floors[run].After }),
-				t.median(func(run int) float64 { return all[run].rate / other[run].rate }))
+				median(t.runs, func(run int) float64 { return all[run].rate }), median(t.runs, func(run int) float64 { return all[run].cpu }),
+				median(t.runs, func(run int) float64 { return all[run].memory }), median(t.runs, func(run int) float64 { return all[run].rate / t.floors[run].After }),
+				median(t.runs, func(run int) float64 { return all[run].rate / other[run].rate }))
 		}
 	}
 	w.Flush()
 }
 
-func (t *table) median(of func(run int) float64) float64 {
-	all := make([]float64, t.runs)
+// median is that of a figure of each run.
+func median(runs int, of func(run int) float64) float64 {
+	all := make([]float64, runs)
 	for run := range all {
 		all[run] = of(run)
 	}
-	slices.Sort(all)
-	return all[len(all)/2]
+	return middle(all)
 }
+
+// middle is the median.
+func middle[T cmp.Ordered](all []T) T { return slices.Sorted(slices.Values(all))[len(all)/2] }
